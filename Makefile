@@ -51,9 +51,9 @@ test: setup .venv/servers
 prove: setup
 	HEIRLOOP_STUDIES=1000 $(PYTEST) tests/evals/test_planted.py tests/evals/test_registered.py
 
-# What a ledger on a server needs; `make demo` does without, and tests skip it with a reason where it is missing.
+# What a ledger and stored bytes on servers and sweeps need; `make demo` does without, and tests skip it with a reason where it is missing.
 .venv/servers: constraints.txt .venv/ready
-	.venv/bin/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[postgres]'
+	.venv/bin/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[postgres,store,sweep]'
 	@touch $@
 
 # What studies over several machines need (docs/scale.md): Ray, 214 MB.

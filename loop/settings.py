@@ -29,6 +29,7 @@ from loop.study.simulated import law, planted
 from loop.study.tab_file import read_about
 from loop.study.workers import list_cores
 from sandbox.address import need_url
+from sandbox.remote_store import need_store_url
 
 MOST_PAIRS = 20
 """Most pairs tried for a rule that cannot accept within the study's."""
@@ -66,6 +67,8 @@ def check(values: DictConfig) -> Config:
         raise BadInput(str(error).splitlines()[0]) from None
     if config.ledger:
         need_url(config.ledger)
+    if config.store:
+        need_store_url(config.store)
     _check_tabulated(config)
     _check_program(config)
     _check_device(config)

@@ -99,7 +99,7 @@ def read_address(folder: Path) -> Address | None:
         raise VerificationFailed(
             f"{folder / NAME} is no address of a ledger; restore it from a copy of the run"
         )
-    if canonical(address.url) not in _list_named():
+    if not is_named(address.url):
         raise VerificationFailed(
             f"{folder} names a ledger on {address.url}, which this user never named; if it is the"
             f" study's own, say so with {VARIABLE}={address.url} in the environment"
@@ -112,16 +112,18 @@ def write_address(folder: Path, address: Address) -> None:
     replace_file(folder / NAME, canonical(plain(address)))
 
 
-def remember(url: str) -> None:
-    """Note that this user named a server."""
-    if canonical(url) not in _list_named():
-        append_line(keys.home() / "ledgers", canonical(url))
+def remember(url: str, named: str = "ledgers", variable: str = VARIABLE) -> None:
+    """Note that this user named a server, in a list of the user's folder."""
+    if not is_named(url, named, variable):
+        append_line(keys.home() / named, canonical(url))
 
 
-def _list_named() -> set[bytes]:
-    """Return, as JSON, the servers that this user named: in earlier commands or the environment."""
-    lines, text = set(read_lines(keys.home() / "ledgers")), os.environ.get(VARIABLE, "")
-    return lines | {canonical(need_url(text))} if text else lines
+def is_named(url: str, named: str = "ledgers", variable: str = VARIABLE) -> bool:
+    """Tell whether this user named a server: in an earlier command, or in the environment."""
+    text = os.environ.get(variable, "")
+    if text and url == (need_url(text) if variable == VARIABLE else text.rstrip("/")):
+        return True
+    return canonical(url) in read_lines(keys.home() / named)
 
 
 def has_ledger(folder: Path) -> bool:

@@ -38,7 +38,7 @@ from sandbox.heads import open_ledger
 from sandbox.ledger import FILE, Ledger
 from sandbox.lock import holder as holder
 from sandbox.reconcile import reconcile
-from sandbox.store import Store
+from sandbox.remote_store import open_store
 
 TURN_SECONDS = 1.0
 """How long a stop waits for its turn to write before it kills first and writes then."""
@@ -114,7 +114,7 @@ def hold(folder: Path, what: OrderName, who: str, why: str, per_hour: int = 0) -
     check_rate(what, per_hour)
 
     def write() -> str:
-        order(Gate(open_ledger(folder), Store(folder / "store")).refresh().ledger, *words)
+        order(Gate(open_ledger(folder), open_store(folder)).refresh().ledger, *words)
         return RECORDED
 
     words = (what, who, why, per_hour)
@@ -153,7 +153,7 @@ class _Writing:
 
 def _write_stop(folder: Path, pid: int, who: str, why: str) -> str:
     """Record a stop, unless the study ended or is stopped by an order that nobody answered."""
-    gate = Gate(open_ledger(folder), Store(folder / "store")).refresh()
+    gate = Gate(open_ledger(folder), open_store(folder)).refresh()
     entries = gate.ledger.entries()
     if (
         not pid
@@ -205,7 +205,7 @@ def drill(folder: Path, who: str) -> dict[str, Any]:
     if not pid:
         raise Stopped(f"{folder} is not running; a drill stops a running study")
     ledger = open_ledger(folder)
-    if not Gate(ledger, Store(folder / "store")).refresh().memory.drillable():
+    if not Gate(ledger, open_store(folder)).refresh().memory.drillable():
         raise Stopped(
             f"{folder} is held or slowed by people; a drill stops a study that runs freely"
         )

@@ -95,7 +95,7 @@ class Request:
 
 def decided(config: Config) -> str:
     """Return the digest of the settings of people: of all but where jobs, copies and bytes lie."""
-    places = ("box", "tracker", "runs", "ledger", "launcher")
+    places = ("box", "tracker", "runs", "ledger", "store", "launcher")
     return digest({name: part for name, part in plain(config).items() if name not in places})
 
 

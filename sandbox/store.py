@@ -96,6 +96,10 @@ class Store:
     def drop(self, name: str) -> None:
         """Delete the file of a digest, if there is one; the caller recorded that it goes."""
         Path(self._place(name)).unlink(missing_ok=True)
+        self._release(name)
+
+    def _release(self, name: str) -> None:
+        """Hold the bytes of a digest in memory no more."""
         with self._lock:
             held = self._held.pop(name, None)
             self._size -= len(held[0]) + ROW_BYTES if held else 0

@@ -64,6 +64,8 @@ class Config:
     "folder that holds the runs"
     ledger: str = later("")
     "URL of the PostgreSQL database that holds the ledger; empty: a file of the run's folder"
+    store: str = later("")
+    "fsspec URL of the place that holds its stored bytes; empty: a folder of the run"
     launcher: Launcher = later(Launcher())
     "machines of its boxes; absent: this machine"
     faults: Faults = later(Faults())

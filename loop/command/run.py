@@ -45,12 +45,15 @@ def run_with_hydra(overrides: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["heirloop run", *overrides]
     failures: list[HeirloopError] = []
+    sweeper = os.getpid()
 
     def task(values: DictConfig) -> None:
         try:
             if not failures:
                 run_and_show(check(values))
         except HeirloopError as error:
+            if os.getpid() != sweeper:
+                raise  # from a process of a launcher, Hydra carries it to this one
             # kept from Hydra, which would print a heading of its own
             failures.append(error)
 

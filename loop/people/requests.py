@@ -19,7 +19,7 @@ from sandbox.canonical import canonical, digest
 from sandbox.decision import Subject
 from sandbox.gate import Gate
 from sandbox.heads import open_ledger
-from sandbox.store import Store
+from sandbox.remote_store import open_store
 from sandbox.unsigned import new_approval
 
 FILE_BYTES = 4_000_000
@@ -28,7 +28,7 @@ FILE_BYTES = 4_000_000
 
 def open_gate(folder: Path) -> Gate:
     """Return the gate of a run, read from its ledger; raise VerificationFailed without a ledger."""
-    return Gate(open_ledger(folder), Store(folder / "store")).refresh()
+    return Gate(open_ledger(folder), open_store(folder)).refresh()
 
 
 def subject_of(gate: Gate, prefix: str) -> Subject:

@@ -34,7 +34,7 @@ from loop.study.own_files import read_proposals
 from loop.study.running import Charge, charge_proposer
 from loop.study.simulated import PROPOSE_US, law, planted, simulated
 from sandbox.canonical import digest
-from sandbox.store import Store
+from sandbox.remote_store import open_store
 
 LONGEST = 70_000
 """Characters stored of a proposal; a longer proposal is refused as too long."""
@@ -202,7 +202,7 @@ def _from_record(campaign: Campaign, generation: int, index: int) -> Written:
         )
     if not proposals[place]:
         raise BadInput("the recorded run has no text here: its proposer wrote none")
-    text = Store(Path(settings.replay) / "store").get(proposals[place])
+    text = open_store(Path(settings.replay)).get(proposals[place])
     return Written(text=text.decode(errors="surrogatepass"))
 
 

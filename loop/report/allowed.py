@@ -13,7 +13,7 @@ from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
 from loop.report.study import MeasuredStudy
 from loop.study.box import describe_fall_back
-from sandbox.store import Store
+from sandbox.remote_store import open_store
 
 
 def describe_allowed(study: MeasuredStudy, index: Index, name: str) -> Part:
@@ -21,7 +21,7 @@ def describe_allowed(study: MeasuredStudy, index: Index, name: str) -> Part:
     config, root = study.config, index.of("study")
     lines = [*_rules_in_words(study, root), *_warnings(study, index, root)]
     mandates = list(_mandates(study, index))
-    own = read_own_files(Store(study.folders[0] / "store"), config)
+    own = read_own_files(open_store(study.folders[0]), config)
     return lines, [
         table("rules", _rules(config), root, name),
         table("mandates", [row for row, _ in mandates], [at for _, at in mandates], name),

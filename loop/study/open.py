@@ -21,7 +21,7 @@ from loop.study import own_files
 from loop.study.disk import need_local
 from loop.study.items import HeldOut
 from loop.study.launch import make_box, serve
-from loop.study.ledger_place import settle
+from loop.study.places import settle_ledger, settle_store
 from loop.study.root import begin
 from loop.study.running import Running
 from loop.study.simulated import SimulatedBox, simulated
@@ -35,6 +35,7 @@ from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
 from sandbox.lock import Lock
 from sandbox.reconcile import reconcile
+from sandbox.remote_store import NAME, open_store
 from sandbox.run import Sandbox
 from sandbox.store import Store
 
@@ -72,7 +73,8 @@ def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Ru
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
     lasting = not simulated(config)
-    settle(folder, config.ledger, fresh)
+    settle_store(folder, config.store, fresh)
+    settle_ledger(folder, config.ledger, fresh)
     ledger = open_ledger(folder, create=fresh, durable=lasting, loop=True)
     lock.let_go = ledger.database.drop_writer
     if fresh or not ledger.entries():
@@ -90,7 +92,7 @@ def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Ru
     config = _check_settings(ledger, root, config, folder)
     _check_image(root, box)
     secret = keys.load_secret(root.secret)
-    store = Store(folder / "store", durable=lasting)
+    store = open_store(folder, durable=lasting)
     own_files.load(config, store)
     running = _tie(config, folder, ledger, store, box, secret, lean)
     reconcile(ledger)
@@ -104,7 +106,7 @@ def _is_fresh(folder: Path) -> bool:
     """Tell whether the study begins now; refuse a run without its ledger."""
     if has_ledger(folder):
         return False
-    if folder.exists() and any(path.name != "lock" for path in folder.iterdir()):
+    if folder.exists() and {path.name for path in folder.iterdir()} - {"lock", NAME}:
         raise VerificationFailed(
             f"{folder} holds a run whose ledger is missing; restore it or choose another study.name"
         )

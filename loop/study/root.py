@@ -49,7 +49,7 @@ def begin(
     halves = _inherited(config, secret, reviewers) if forked else pinned_reviewers(config, secret)
     machine = {"cpus": os.cpu_count(), "arch": platform.machine()}
     entry = StudyEntry(
-        config=replace(config, ledger="", launcher=Launcher()),
+        config=replace(config, ledger="", store="", launcher=Launcher()),
         decided=decided(config),
         secret=digest(secret),
         checkpoint_key=keys.public_hex(keys.signer(secret)),

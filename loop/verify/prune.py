@@ -18,7 +18,7 @@ from loop.verify.run import list_blobs, read_dropped, verify
 from sandbox.canonical import canonical
 from sandbox.heads import open_ledger
 from sandbox.lock import Lock
-from sandbox.store import Store
+from sandbox.remote_store import open_store
 
 
 def prune(folder: Path, who: str, dry: bool = False) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def prune(folder: Path, who: str, dry: bool = False) -> dict[str, Any]:
         if not dry:
             lock.hold_folder(folder)
         verify(folder)
-        entries, store = ledger.entries(), Store(folder / "store")
+        entries, store = ledger.entries(), open_store(folder)
         if not any(facts_of(entries, EndEntry)):
             raise BadInput(f"{folder} is not finished; its weights may still be needed")
         if read_config(ledger).task.weights:

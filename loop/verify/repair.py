@@ -19,6 +19,7 @@ from sandbox.address import has_ledger
 from sandbox.files import append_line, read_lines
 from sandbox.heads import check_checkpoints, open_ledger, places
 from sandbox.lock import Lock
+from sandbox.remote_store import open_store
 from sandbox.store import Store
 
 
@@ -35,7 +36,7 @@ def repair(folder: Path, copy: Path | None = None) -> dict[str, int]:
         read_config(ledger)
         entries = ledger.entries()
         heads = _restore_heads(folder, entries)
-        store, other = Store(folder / "store"), Store(copy / "store") if copy else None
+        store, other = open_store(folder), open_store(copy) if copy else None
         files = sum(_restore(store, other, name) for name in _list_files(entries, store))
     verify(folder)
     return {"heads": heads, "files": files}

@@ -51,6 +51,7 @@ from sandbox.charges import RESERVING, SETTLING, replay, reservation, settlement
 from sandbox.decision import policy
 from sandbox.foreign import LINES_BYTES
 from sandbox.ledger import Ledger
+from sandbox.remote_store import open_store
 from sandbox.store import Store
 
 REASON = 300
@@ -100,7 +101,7 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     Scores need the study secret. `copy` is somebody's own copy of the heads. Writes nothing.
     """
     ledger, signed = heads.open_verified(folder, copy)
-    entries, store = ledger.entries(), Store(folder / "store")
+    entries, store = ledger.entries(), open_store(folder)
     heads.check_end(folder, entries, max((max(place, default=0) for place in signed), default=0))
     check_fork(entries)
     replayed = rederive(ledger, store)
