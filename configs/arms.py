@@ -123,6 +123,10 @@ class Arm:
     "rule of acceptance of its own; empty: the objective's"
     spared: bool = False
     "whether the study's faults spare it (group `faults`): the twin of an arm that has them"
+    stands: Literal["", "paused", "resumed"] = ""
+    """whether it stands still for a part of the study (`study.pause`): paused: as long as an accord
+    asks; resumed: until the other's breach is found
+    """
 
 
 ARMS: dict[str, Arm] = {
@@ -173,6 +177,31 @@ ARMS |= {
 }
 
 
+STANDING = {
+    "self_paused": ("self", "paused"),
+    "self_resumed": ("self", "resumed"),
+    "frozen_paused": ("frozen", "paused"),
+}
+"""Arm that stands still for a while -> the arm that it is otherwise, and how long it stands."""
+ARMS |= {
+    name: replace(ARMS.get(arm) or Arm(proposer=arm), stands=stands)  # type: ignore[arg-type]
+    for name, (arm, stands) in STANDING.items()
+}
+
+ACCORD_FIGURES: dict[str, tuple[str, ...]] = {
+    "cost of a pause to self": ("self", "self_paused"),
+    "cost of a pause to frozen": ("frozen", "frozen_paused"),
+    "lead, self alone pauses": ("self_paused", "frozen"),
+    "lead, both pause": ("self_paused", "frozen_paused"),
+    "lead, both minus none": ("self_paused", "frozen_paused", "self", "frozen"),
+    "cost of a breach to self": ("self", "self_resumed"),
+    "saved by finding it": ("self_resumed", "self_paused"),
+}
+"""Figure of a study on accords -> its arms. Of two, the first minus the second; of four, the
+difference of the first two minus that of the last two.
+"""
+
+
 KEEPING = ("agent_greedy", "agent")
 """The same agent under a rule that keeps whatever looks better, and under the objective's."""
 
@@ -198,7 +227,9 @@ permuted outcomes.
 
 
 def without_twin(arm: str) -> str:
-    """Return the arm whose luck an arm has: a spared twin draws what the arm with faults draws."""
+    """Return the arm whose luck an arm has: twins draw what the arm itself draws."""
+    if arm in STANDING:
+        return STANDING[arm][0]
     return next((name for name, twin in SPARED.items() if twin == arm), arm)
 
 

@@ -10,6 +10,7 @@ from configs.entries import CampaignEndEntry
 from configs.errors import Denied, NoBaseline
 from configs.recipe import Recipe
 from configs.records import Proposal, Purpose
+from configs.settings.accord import last_round
 from configs.settings.config import Config
 from loop.campaign import Campaign, passes_gate, request_decision
 from loop.cycle import generation, promote, screen
@@ -37,10 +38,11 @@ def run_campaign(campaign: Campaign) -> None:
     if campaign.key in campaign.facts().ended:
         return
     run_baseline(campaign)
-    if variant(campaign.arm).programs:
+    arm = campaign.arm
+    if variant(arm).programs:
         grow_archive(campaign)
         return
-    for number in range(campaign.reached(), campaign.shape()[0] + 1):
+    for number in range(campaign.reached(), last_round(campaign.running.config.study, arm) + 1):
         cut_quota(campaign.running, *campaign.key, number)
         if campaign.key in campaign.facts().spent or not campaign.affords(number):
             break

@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Literal, NoReturn
 
 from configs.arms import (
+    ACCORD_FIGURES,
     BOTH,
     EVOLVE,
     EVOLVING,
@@ -165,6 +166,7 @@ _FAULTS = {
     ),
     "arms, {arm}, faults, CPU lost": Needs(arms=("{arm}",), settings=()),
 }
+_ACCORD = {f"between, accord, {name}": Needs(arms=arms) for name, arms in ACCORD_FIGURES.items()}
 INSTRUMENTS: dict[str, Needs] = {
     "between, self minus {arm}": Needs(arms=("self", "{arm}")),
     **{f"between, {name}": Needs(arms=("self", *arms)) for name, arms in _TWINS.items()},
@@ -190,6 +192,7 @@ INSTRUMENTS: dict[str, Needs] = {
     **_DATABASE,
     **_PROGRAMS,
     **_FAULTS,
+    **_ACCORD,
     "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),
     "arms, {arm}, gain": Needs(arms=("{arm}",)),
     "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),

@@ -18,6 +18,7 @@ from configs.arms import (
 )
 from configs.build import need
 from configs.reader import later
+from configs.settings.accord import Pause, check_pause
 from configs.settings.claims import Claim
 from configs.settings.programs import Programs
 
@@ -97,6 +98,8 @@ class Study:
     "cells of skill that are measured (docs/instruments.md); absent or empty: all"
     programs: Programs | None = later(None)
     "how an archive of proposer programs grows, in the arms `programs_...`; null: none of them"
+    pause: Pause | None = later(None)
+    "how long the arms `..._paused` and `..._resumed` stand still; null: none of them"
     ablate: int = later(0)
     """most changes of an arm's last champion that are taken back, each alone, and measured as the
     closing look is: the knobs in their order, then source regions; absent or 0: none
@@ -166,6 +169,7 @@ class Study:
             "between 0 and 100",
         )
         self._check_raised()
+        check_pause(self.pause, self)
         need(
             0 <= self.skill_parents <= 100, "skill_parents", self.skill_parents, "between 0 and 100"
         )

@@ -76,6 +76,8 @@ def propose(
     `owed` names roots with what they owe, and jobs an hour for a slow. Raises BadInput for terms
     that nobody can keep.
     """
+    if window[0] <= datetime.now(UTC):
+        raise BadInput(f"its window began at {window[0].isoformat()}; an accord looks ahead alone")
     since, until = (terms.write_time(time) for time in window)
     statement_ = terms.make(
         (show(folder), as_party(other)),

@@ -36,7 +36,7 @@ from sandbox.foreign import read_file
 from sandbox.heads import check_signature, open_ledger, places
 
 FORM = "urn:heirloop:accord-evidence:1"
-MOST_BYTES, MOST_ENTRIES = 32_000_000, 100_000
+MOST_BYTES, MOST_ENTRIES = 32_000_000, 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ EXAMPLES: dict[str, str] = {
     "amend": 'heirloop amend runs/mine budget.jobs=960 --why "the first half was not enough"',
     "approve": 'heirloop approve 3f2a9c41 --run runs/mine --key ada --reason "one knob, small"',
     "attack": "heirloop attack --only S06",
+    "attest": "heirloop attest runs/quickstart --to page.json",
     "audit": "heirloop audit results.tsv --noise 0.002",
     "calibrate": "heirloop calibrate fast",
     "certify": "heirloop certify runs/gatebench-rule --key ada --at-most 0.1",

@@ -51,7 +51,7 @@ def cli() -> None:
 LONG = (
     *("run", "doctor", "attack", "calibrate", "task", "validate", "power", "unseal"),
     *("verify", "replay", "report", "compare", "instruments", "export", "tab", "truth"),
-    *("ablate", "audit", "gatebench"),
+    *("ablate", "attest", "audit", "gatebench"),
 )
 """Verbs that load for seconds before their first words."""
 

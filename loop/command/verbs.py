@@ -27,6 +27,11 @@ VERBS: dict[str, tuple[str, str]] = {
         "prove:attack",
         "Try the attack catalogue against a box on this machine; exit 6 if anything got through.",
     ),
+    "attest": (
+        "attest:attest",
+        "Write one signed page on a run for an outsider, with what was not examined; or check one"
+        " from files.",
+    ),
     "audit": (
         "audit:audit",
         "Read the log of a loop that ran elsewhere, and say what it can carry: keeps, false keeps,"

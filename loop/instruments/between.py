@@ -5,9 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from configs.arms import EVOLVE, FREE, KEEPING, PARALLEL, SELECTING, SPARED
+from configs.arms import (
+    ACCORD_FIGURES,
+    EVOLVE,
+    FREE,
+    KEEPING,
+    PARALLEL,
+    SELECTING,
+    SPARED,
+    STANDING,
+)
 from configs.metrics import METRICS
 from configs.tokens import FIRST_VALUE, layout
+from evals.accord import compare_paused
 from evals.amplify import both, decline, effect_apart, effects, rounds_against_one
 from evals.arms import ARMS, Curve, difference
 from evals.claims import Evidence, skill_effects
@@ -34,6 +44,7 @@ REFERENCES = ("random", "local", "tpe", "evolve")
 OPTIONAL = (
     *FREE.values(),
     *SPARED.values(),
+    *STANDING,
     *(arm for names in PARALLEL.values() for arm in names[:2]),
 )
 """Arms that few studies have; without them nothing is said of them."""
@@ -87,6 +98,10 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     figures |= amplify(records, arms, cpu_us)
     if spared := compare_spared(arms, cpu_us):
         figures["faults"] = spared
+    if paused := compare_paused(arms, cpu_us):
+        figures["accord"] = {
+            name: cap(records, figure, *ACCORD_FIGURES[name]) for name, figure in paused.items()
+        }
     if records.programs:
         figures["programs"] = compare_programs(records.programs)
     return {**figures, **equivalents(records, arms, cpu_us)}

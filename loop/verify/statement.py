@@ -55,7 +55,7 @@ def statement(folders: Sequence[Path], since: str = "", until: str = "") -> dict
         "total": plain(_sum_spent(together)),
         **_find_peaks(together),
         "runs": [
-            _describe_run(entries, period) for entries, period in zip(runs, periods, strict=True)
+            describe_run(entries, period) for entries, period in zip(runs, periods, strict=True)
         ],
     }
 
@@ -99,7 +99,7 @@ def check(envelope: bytes, public: str) -> dict[str, Any]:
     return content
 
 
-def _describe_run(entries: list[Entry], period: list[Entry]) -> dict[str, Any]:
+def describe_run(entries: list[Entry], period: list[Entry]) -> dict[str, Any]:
     """Return the figures of a single run in a period."""
     root = cast(StudyEntry, entries[0].fact)
     jobs = list(facts_of(period, JobEntry))

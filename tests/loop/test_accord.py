@@ -145,6 +145,8 @@ def test_one_signature_binds_nobody(parties, monkeypatch):
     book = open_ledger(parties.ours)
     keeping.Keeper(Gate(book, Store(parties.ours / "store"))).keep()
     assert not any(fact.who == acts.WHO for fact in facts_of(book.entries(), ControlEntry))
+    with pytest.raises(BadInput, match="looks ahead alone"):
+        parties.propose()
     with pytest.raises(VerificationFailed, match="lacks a signature"):
         gather(proposed, [])
     with pytest.raises(BadInput, match="looks ahead alone"):
@@ -179,6 +181,32 @@ def test_a_run_with_an_accord_still_verifies(tmp_path, go):
     for folder in (one, other):
         verify(folder)
     assert {e.kind for e in entries(cfgs[0])} >= {"accord", "beat"}
+
+
+def test_the_verbs_go_from_a_first_head_to_beats_of_both(tmp_path, go, monkeypatch, capsys):
+    for name in ("a", "b"):
+        cfg = config(tmp_path, f"study.name={name}")
+        mandate(cfg)
+        go(cfg, FakeBox(better))
+    monkeypatch.chdir(tmp_path)
+    run(monkeypatch, "status", "runs/a")
+    assert "no accord" in capsys.readouterr().out
+    run(monkeypatch, "status", "runs/b", "--to", "b.json")
+    terms_ = ("--we", "slow:60", "--they", "nothing", "--since", "+3600", "--until", "+7200")
+    run(monkeypatch, "propose", "runs/a", "--with", "b.json", *terms_, "--to", "x.json")
+    run(monkeypatch, "sign", "runs/b", "x.json")
+    run(monkeypatch, "sign", "runs/a", "x.json")
+    assert "signed by both" in capsys.readouterr().out
+    run(monkeypatch, "status", "runs/b", "--to", "b.json")
+    run(monkeypatch, "status", "runs/a", "--hear", "b.json", "--to", "a.json", "--json")
+    (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (row["owes"], row["state"], row["study"]) == ("slow 60", "ahead", "this run")
+    with pytest.raises(SystemExit) as end:
+        run(monkeypatch, "check", "x.json", "a.json", "b.json")
+    assert end.value.code == 3
+    with pytest.raises(SystemExit) as end:  # heard before
+        run(monkeypatch, "status", "runs/a", "--hear", "b.json")
+    assert end.value.code == 2
 
 
 def test_heads_that_somebody_kept_show_a_second_ledger(parties, tmp_path):

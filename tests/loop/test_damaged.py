@@ -28,6 +28,7 @@ ON_RUN = {
     "acknowledge": ["abc", "--run", "RUN", "--key", "a"],
     "amend": ["RUN", "budget.jobs=9"],
     "approve": ["abc", "--run", "RUN", "--key", "a"],
+    "attest": ["RUN"],
     "cite": ["RUN"],
     "compare": ["RUN", "--to", "OUT"],
     "compute": ["RUN"],
