@@ -83,6 +83,15 @@ of the start. no_own: each own trial replaced by one of the start, so that the l
 """
 
 
+Layer = Literal["tests", "scenarios", "canary", "watch", "review", "weak review"]
+"""A layer between a change of a service and its life.
+
+tests: scripted clients that proposers may know, in every factory. scenarios: people's holdout on a
+twin. canary: a share of the requests meets a new version first. watch: scripted clients beside the
+real ones, and a rollback where satisfaction falls. review, weak review: a simulated reviewer.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
     """A variant of the loop."""
@@ -121,6 +130,10 @@ class Arm:
     """
     rule: Literal["", "greedy"] = ""
     "rule of acceptance of its own; empty: the objective's"
+    line: tuple[Layer, ...] = ()
+    """layers that a change of the service passes in the arm's factory, beside its tests
+    (docs/factory.md); empty: the arm has no factory
+    """
     spared: bool = False
     "whether the study's faults spare it (group `faults`): the twin of an arm that has them"
     stands: Literal["", "paused", "resumed"] = ""
@@ -160,6 +173,10 @@ ARMS: dict[str, Arm] = {
     "programs_clade": Arm(proposer="command", programs="clade"),
     "programs_score": Arm(proposer="command", programs="score"),
     "programs_random": Arm(proposer="command", programs="random"),
+    "tests_alone": Arm(proposer="hostile", line=("tests",)),
+    "reviewed": Arm(proposer="hostile", line=("tests", "review")),
+    "reviewed_half": Arm(proposer="hostile", line=("tests", "weak review")),
+    "lights_out": Arm(proposer="hostile", line=("tests", "scenarios", "canary", "watch")),
 }
 """Arms with a name other than their proposer's. `self` is the loop closed on itself.
 
@@ -212,6 +229,10 @@ SELECTING = tuple(name for name, arm in ARMS.items() if arm.selects)
 
 EVOLVING = tuple(name for name, arm in ARMS.items() if arm.programs)
 """Arms whose proposer program modifies itself."""
+
+
+FACTORY = tuple(name for name, arm in ARMS.items() if arm.line)
+"""Arms with a factory: changes of a service, deployed by rule."""
 
 
 PROGRAM_CELLS = ("winner", "first")

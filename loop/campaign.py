@@ -29,7 +29,7 @@ from sandbox.canonical import digest
 T = TypeVar("T")
 Say = Callable[[str], None]
 """Print one line for people."""
-Act = Literal["", "promote"]
+Act = Literal["", "promote", "release", "rollback"]
 """A decision on a plan beside the decision on its own class; empty: its own class."""
 POLL_SECONDS = 0.2
 _BUNDLES, _LOOKS = threading.Lock(), threading.Lock()
@@ -95,8 +95,7 @@ class Campaign:
     def effect(self, plan: Plan) -> float:
         """Return the gain that a plan must exceed on confirm, in the objective's unit.
 
-        In a generation that selects on proposing skill a candidate may lose something: it must be
-        not inferior.
+        In a generation that selects on proposing skill a candidate need not be better.
         """
         objective, rule = self.running.config.objective, self.running.config.objective.skill
         if rule is None or plan.purpose != "candidate" or not self.selects(plan.generation):
@@ -111,9 +110,7 @@ class Campaign:
 
     def champions(self) -> list[Planned]:
         """Return the former and present champions, in order."""
-        facts = self.facts()
-        names = facts.champions.get(self.key, [])
-        return [Planned(digest=name, plan=facts.plans[name]) for name in names]
+        return [self.planned(name) for name in self.facts().champions.get(self.key, [])]
 
     def parent(self) -> Planned:
         """Return the parent of the next plans: the champion, or the baseline without carry."""
@@ -292,6 +289,8 @@ def passes_gate(campaign: Campaign, planned: Planned, act: Act = "") -> bool:
 def _has_passed(campaign: Campaign, planned: Planned, act: Act) -> bool:
     if act == "promote":
         return planned.digest in campaign.facts().champions.get(campaign.key, [])
+    if act:
+        return planned.digest in campaign.facts().line.list_done(act, campaign.key)
     return planned.digest in campaign.facts().granted
 
 

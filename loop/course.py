@@ -14,6 +14,7 @@ from configs.settings.accord import last_round
 from configs.settings.config import Config
 from loop.campaign import Campaign, passes_gate, request_decision
 from loop.cycle import generation, promote, screen
+from loop.factory.line import run_line
 from loop.measure.confirm import confirm
 from loop.plan import Draft, Planned
 from loop.propose.ablation import take_back_changes
@@ -39,8 +40,11 @@ def run_campaign(campaign: Campaign) -> None:
         return
     run_baseline(campaign)
     arm = campaign.arm
+    if variant(arm).line:
+        run_line(campaign)
     if variant(arm).programs:
         grow_archive(campaign)
+    if variant(arm).programs or variant(arm).line:
         return
     for number in range(campaign.reached(), last_round(campaign.running.config.study, arm) + 1):
         cut_quota(campaign.running, *campaign.key, number)
@@ -148,7 +152,7 @@ def finish_campaign(campaign: Campaign) -> None:
         return
     if variant(campaign.arm).programs:
         compare_with_first(campaign)
-    else:
+    elif not variant(campaign.arm).line:
         for cell in campaign.running.config.study.cells():
             measure_skill(campaign, cell)
     _end(campaign)

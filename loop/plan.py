@@ -15,6 +15,7 @@ from configs.errors import BadInput
 from configs.recipe import Recipe, knob_values
 from configs.records import (
     CLASS_OF_FILE,
+    SERVE,
     Amount,
     ClassName,
     Edit,
@@ -45,6 +46,7 @@ LOOKS: dict[Purpose, int] = {
     "select": 1,
     "ablation": 1,
     "program": 0,
+    "service": 0,
     "unseal": 1,
     "reference": 1,
     "reference_larger": 1,
@@ -116,9 +118,17 @@ class Draft:
     "jobs of a propose plan; other purposes have theirs from the settings"
 
 
-def source() -> dict[str, bytes]:
-    """Return the pristine bundle of this checkout: models/*.py and the words imported there."""
+SERVICE = "models/serve.py"
+"""The program of a factory's service; the bundles of other studies do not hold it."""
+
+
+def source(serves: bool = False) -> dict[str, bytes]:
+    """Return the pristine bundle of this checkout: models/*.py and the words imported there.
+
+    Where it `serves`, the service is among them.
+    """
     paths = sorted((ROOT / "models").glob("*.py"))
+    paths = [path for path in paths if serves or path != ROOT / SERVICE]
     paths += [ROOT / "configs" / f"{name}.py" for name in BOX_WORDS]
     return {str(path.relative_to(ROOT)): path.read_bytes() for path in paths}
 
@@ -237,6 +247,8 @@ def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, .
         "ablation": closing,
         "unseal": closing or 4,
     }
+    if purpose == "service":
+        return (JobCount(role=SERVE, count=count_serving(config)),)
     pairs = pairs_of.get(purpose, 0)
     own = pairs + (purpose in ("start", "baseline", "candidate", "trial"))
     counts: dict[PlanRole, int] = {
@@ -246,6 +258,19 @@ def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, .
         "champion-predict": pairs,
     }
     return tuple(JobCount(role=role, count=count) for role, count in counts.items() if count)
+
+
+def serve_index(period: int) -> int:
+    """Return the number of the first serve job of a plan in a period that it is live in.
+
+    The tests and both halves of the twin come before.
+    """
+    return 3 + 3 * period
+
+
+def count_serving(config: Config) -> int:
+    """Return the serve jobs of a plan: those of every period, and a spare one for each."""
+    return 2 * serve_index(config.study.generations + 1)
 
 
 def propose_jobs(config: Config, arm: str) -> tuple[JobCount, ...]:

@@ -205,6 +205,7 @@ def _check_launcher(config: Config) -> None:
     for arm in config.arms():
         doors = config.proposer.door_trials(arm) or config.proposer.door_calls(arm)
         need(not doors, f"arm {arm}", "an agent with doors", f"asked {right}")
+    need(not config.factory.any(), "factory", "a service with a door", f"asked {right}")
 
 
 def _check_level(config: Config, arm: str) -> None:

@@ -25,6 +25,7 @@ OUTPUTS = {
     "predict": {"predictions.safetensors": 16_000_000},
     "propose": {"proposals.jsonl": 1_000_000},
     "agent": {"proposals.jsonl": 1_000_000, "notes": 200_000},
+    "serve": {},
 }
 
 

@@ -15,6 +15,13 @@ from configs.entries.entry import (
     lines_of,
     unflatten,
 )
+from configs.entries.factory import (
+    ChangeEntry,
+    ReleaseEntry,
+    ReviewEntry,
+    RollbackEntry,
+    ServedEntry,
+)
 from configs.entries.incident import IncidentAmendedEntry, IncidentEntry, WarningEntry
 from configs.entries.jobs import (
     AnswerEntry,
@@ -92,6 +99,7 @@ __all__ = [
     "CallEntry",
     "CampaignEndEntry",
     "ChampionEntry",
+    "ChangeEntry",
     "ComputeEntry",
     "Contender",
     "ControlEntry",
@@ -127,11 +135,15 @@ __all__ = [
     "PruneEntry",
     "QuestionsEntry",
     "RecallEntry",
+    "ReleaseEntry",
     "ReplayEntry",
     "RequestEntry",
     "ReserveEntry",
+    "ReviewEntry",
+    "RollbackEntry",
     "ScoreEntry",
     "SelectionEntry",
+    "ServedEntry",
     "SessionEntry",
     "SettleEntry",
     "StartEntry",

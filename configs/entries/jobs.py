@@ -204,11 +204,11 @@ class AnswerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoorEntry:
-    """An agent's job ended, and with it a door: how many requests came, and what became of them."""
+    """A job with a door ended: how many requests came there, and what became of them."""
 
     kind: ClassVar[str] = "door"
     plan: str
-    "digest of the propose plan"
+    "digest of the plan of the job"
     attempt: int
     "attempt of the job, from 0"
     door: str
@@ -227,6 +227,8 @@ class DoorEntry:
     "requests that still waited when the job's time was over"
     transcript: str
     "digest in the store of the handler's answers, in order (sandbox/door/replayed.py)"
+    index: int = later(0)
+    "number of the job within its role; absent: 0, an agent's"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

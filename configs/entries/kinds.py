@@ -1,6 +1,13 @@
 """The kinds of ledger entries: name on the wire -> record."""
 
 from configs.entries.accord import AccordEntry, BeatEntry
+from configs.entries.factory import (
+    ChangeEntry,
+    ReleaseEntry,
+    ReviewEntry,
+    RollbackEntry,
+    ServedEntry,
+)
 from configs.entries.incident import IncidentAmendedEntry, IncidentEntry, WarningEntry
 from configs.entries.jobs import (
     AnswerEntry,
@@ -93,6 +100,11 @@ Fact = (
     | VerdictEntry
     | SelectionEntry
     | ProgramEntry
+    | ServedEntry
+    | ReviewEntry
+    | ReleaseEntry
+    | RollbackEntry
+    | ChangeEntry
     | ChampionEntry
     | CampaignEndEntry
     | OpeningEntry
@@ -149,6 +161,11 @@ KINDS: dict[str, type[Fact]] = {
     "verdict": VerdictEntry,
     "selection": SelectionEntry,
     "program": ProgramEntry,
+    "served": ServedEntry,
+    "review": ReviewEntry,
+    "release": ReleaseEntry,
+    "rollback": RollbackEntry,
+    "change": ChangeEntry,
     "champion": ChampionEntry,
     "campaign-end": CampaignEndEntry,
     "opening": OpeningEntry,

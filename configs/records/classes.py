@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 ClassName = Literal[
-    "recipe", "patch", "structural", "proposer", "propose", "promote", "deploy", "unseal", "amend"
+    "recipe",
+    "patch",
+    "structural",
+    "proposer",
+    "propose",
+    "promote",
+    "deploy",
+    "unseal",
+    "amend",
+    "release",
+    "rollback",
 ]
 
 
@@ -31,11 +41,13 @@ CHANGE_CLASSES: dict[ClassName, ChangeClass] = {
         text="A plan changes knobs of the training recipe.", covers=frozenset(), mandate=True
     ),
     "patch": ChangeClass(
-        text="A plan edits models/train.py.", covers=frozenset({"models/train.py"}), mandate=True
+        text="A plan edits models/train.py, or models/serve.py of a factory.",
+        covers=frozenset({"models/train.py", "models/serve.py"}),
+        mandate=True,
     ),
     "structural": ChangeClass(
         text="A plan edits models/net.py.",
-        covers=frozenset({"models/train.py", "models/net.py"}),
+        covers=frozenset({"models/train.py", "models/serve.py", "models/net.py"}),
         mandate=True,
     ),
     "proposer": ChangeClass(
@@ -57,13 +69,24 @@ CHANGE_CLASSES: dict[ClassName, ChangeClass] = {
         covers=frozenset(),
     ),
     "amend": ChangeClass(text="People set another objective, budget, gate or reviewer.", act=True),
+    "release": ChangeClass(
+        text="A service goes live inside the boxes of its study, by the rule of its arm.",
+        mandate=True,
+        act=True,
+    ),
+    "rollback": ChangeClass(
+        text="A live service is taken back, since its satisfaction fell.", mandate=True, act=True
+    ),
 }
 """Every change class by name, in order of risk; acts last."""
 CLASSES: tuple[ClassName, ...] = tuple(CHANGE_CLASSES)
+LATER: tuple[ClassName, ...] = ("release", "rollback")
+"""Classes that older settings do not name; where no rule names them they are denied."""
 CLASS_OF_FILE: dict[str, ClassName] = {
     "models/propose.py": "proposer",
     "models/net.py": "structural",
     "models/train.py": "patch",
+    "models/serve.py": "patch",
 }
 """Edited file -> class of the plan, highest risk first; a plan that edits none is a recipe."""
 RESUME = "resume"

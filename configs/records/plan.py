@@ -13,8 +13,12 @@ from configs.reader import later, shared
 from configs.recipe import Recipe
 from configs.records.classes import ClassName
 
-PlanRole = Literal["train", "predict", "champion-train", "champion-predict", "propose", "ask"]
-"""propose: a job in a box that writes proposals; ask: a call of an outside model"""
+PlanRole = Literal[
+    "train", "predict", "champion-train", "champion-predict", "propose", "ask", "serve"
+]
+"""propose: a job in a box that writes proposals; ask: a call of an outside model; serve: a job that
+answers requests at its door
+"""
 Purpose = Literal[
     "start",
     "baseline",
@@ -27,6 +31,7 @@ Purpose = Literal[
     "select",
     "ablation",
     "program",
+    "service",
     "unseal",
     "reference",
     "reference_larger",
@@ -35,6 +40,8 @@ ACCOUNTS = ("propose", "train", "predict", "evaluate")
 """Accounts of the stages that pay for jobs."""
 AGENT, NOTES = "agent", "notes"
 """The proposer that runs for a generation, and the file that its next generation finds."""
+SERVE: Literal["serve"] = "serve"
+"""The role, the module and the door of a job that answers requests."""
 COMPUTED_TASKS = ("addition", "modular", "custom", "planted")
 """Tasks with answers that code could compute (an own task's too, as far as we know).
 
@@ -92,8 +99,10 @@ def worst_of(limits: Limits, gpu_us: int = 0, jobs: int = 1) -> Amount:
 class Edit:
     """A textual edit of a source file: `search` must occur exactly once and becomes `replace`."""
 
-    file: Literal["models/train.py", "models/net.py", "models/propose.py"]
-    "the file; train.py makes the plan a patch, net.py structural, propose.py of class proposer"
+    file: Literal["models/train.py", "models/net.py", "models/propose.py", "models/serve.py"]
+    """the file; train.py and serve.py make the plan a patch, net.py structural, propose.py of class
+    proposer
+    """
     search: str
     "text that occurs exactly once in the parent's file"
     replace: str
@@ -140,16 +149,16 @@ class JobCount:
 
 
 def stage(role: PlanRole) -> Role:
-    """Return the work of a role in the box."""
-    return (
-        "train" if role.endswith("train") else "predict" if role.endswith("predict") else "propose"
-    )
+    """Return the work of a role in the box; to serve is to predict on request."""
+    if role.endswith("train"):
+        return "train"
+    return "predict" if role.endswith("predict") or role == SERVE else "propose"
 
 
 def module_of(plan: "Plan", role: PlanRole) -> str:
-    """Return the module of `models` that a job of a plan runs: an agent has one of its own."""
+    """Return the module of `models` that a job runs: agents and services have their own."""
     agent = role == "propose" and variant(plan.arm).proposer == AGENT
-    return AGENT if agent else stage(role)
+    return AGENT if agent else SERVE if role == SERVE else stage(role)
 
 
 Cell = tuple[int, int]
@@ -192,9 +201,10 @@ class Plan:
     single proposal of a measure of skill against its own parent, on confirm; select: the same of
     a look at skill by which a champion is chosen, on feedback; ablation: the last champion with
     a single change taken back, against that champion, on confirm; program: a proposer program of
-    an archive, which has no jobs and is asked by propose plans of its own; reference,
-    reference_larger: a change that people fixed before the study, as final and larger measure;
-    none of these can ever become champion
+    an archive, which has no jobs and is asked by propose plans of its own; service: a version of
+    the program that serves the champion, whose jobs serve; reference, reference_larger: a change
+    that people fixed before the study, as final and larger measure; none of these can ever become
+    champion
     """
     parent: str
     "plan digest of the champion at its start; empty for the baseline"

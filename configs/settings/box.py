@@ -58,3 +58,13 @@ class Launcher:
             return
         known = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}:\d{1,5}", self.address, re.ASCII)
         need(bool(known), "address", self.address[:80], "HOST:PORT of the cluster's head")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracker:
+    """A mirror of the ledger for people who live in wandb. Never read back."""
+
+    kind: Literal["none", "wandb"] = "none"
+    "none, or wandb if it is installed"
+    mode: Literal["offline", "online"] = "offline"
+    "offline writes files into the run; online needs a login of the trusted side"

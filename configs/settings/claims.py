@@ -8,7 +8,7 @@ out. It is refused where the study cannot measure that instrument (docs/instrume
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Literal, NoReturn
 
 from configs.arms import (
@@ -16,6 +16,7 @@ from configs.arms import (
     BOTH,
     EVOLVE,
     EVOLVING,
+    FACTORY,
     KEEPING,
     LONGER,
     MORE,
@@ -167,6 +168,11 @@ _FAULTS = {
     "arms, {arm}, faults, CPU lost": Needs(arms=("{arm}",), settings=()),
 }
 _ACCORD = {f"between, accord, {name}": Needs(arms=arms) for name, arms in ACCORD_FIGURES.items()}
+_FACTORY = {
+    f"between, factory, {one} minus {other}, {name}": Needs(arms=(one, other), settings=())
+    for one, other in permutations(FACTORY, 2)
+    for name in ("defects deployed", "hours lived", "requests harmed", "gain", "gain per hour")
+}
 INSTRUMENTS: dict[str, Needs] = {
     "between, self minus {arm}": Needs(arms=("self", "{arm}")),
     **{f"between, {name}": Needs(arms=("self", *arms)) for name, arms in _TWINS.items()},
@@ -193,6 +199,7 @@ INSTRUMENTS: dict[str, Needs] = {
     **_PROGRAMS,
     **_FAULTS,
     **_ACCORD,
+    **_FACTORY,
     "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),
     "arms, {arm}, gain": Needs(arms=("{arm}",)),
     "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),
@@ -211,6 +218,13 @@ decided on.
 """
 
 
+EXAMPLES = (
+    "parallel, gain, shared minus separate",
+    "factory, lights_out minus reviewed, requests harmed",
+)
+"""One of each group of instruments that are too many to list."""
+
+
 def neutral(path: str) -> float:
     """Return the neutral value of an instrument by its whole name."""
     return _match(path)[0].neutral
@@ -226,8 +240,9 @@ def _match(path: str) -> tuple[Needs, str, str]:
         if found := re.fullmatch(named, path):
             parts = found.groupdict()
             return needs, parts.get("arm", ""), parts.get("slice", "")
-    names = [name.removeprefix(PREFIX) for name in INSTRUMENTS if name not in _TEAMS]
-    known = ", ".join(f"“{name}”" for name in [*names, "parallel, gain, shared minus separate"])
+    many = _TEAMS.keys() | _FACTORY.keys()
+    names = [name.removeprefix(PREFIX) for name in INSTRUMENTS if name not in many]
+    known = ", ".join(f"“{name}”" for name in [*names, *EXAMPLES])
     raise BadInput(f"instrument is {path.removeprefix(PREFIX)!r}; it should be one of {known}")
 
 

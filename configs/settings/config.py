@@ -7,7 +7,6 @@ name.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from configs.arms import CONTENDERS, LARGER, START, variant
 from configs.build import need, parse
@@ -15,25 +14,16 @@ from configs.errors import BadInput
 from configs.objective import Objective
 from configs.reader import later
 from configs.recipe import Recipe, knob_values
-from configs.settings.box import Box, Launcher
+from configs.settings.box import Box, Launcher, Tracker
 from configs.settings.budget import Budget
 from configs.settings.claims import need_measurable
+from configs.settings.factory import Factory, check_factory
 from configs.settings.faults import Faults
 from configs.settings.gates import Autonomy, Gates, Reviewer
 from configs.settings.programs import check_programs
 from configs.settings.proposer import Proposer
 from configs.settings.study import Study
 from configs.settings.task import TaskSetup
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tracker:
-    """A mirror of the ledger for people who live in wandb. Never read back."""
-
-    kind: Literal["none", "wandb"] = "none"
-    "none, or wandb if it is installed"
-    mode: Literal["offline", "online"] = "offline"
-    "offline writes files into the run; online needs a login of the trusted side"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +60,8 @@ class Config:
     "machines of its boxes; absent: this machine"
     faults: Faults = later(Faults())
     "mishaps of production that befall it; absent: none"
+    factory: Factory = later(Factory())
+    "how a service is deployed by rule; absent: none is"
 
     def __post_init__(self) -> None:
         total = self.budget.cpu_seconds * 1_000_000
@@ -84,6 +76,7 @@ class Config:
             "planted with task planted, table with task.table, and a real box with any other",
         )
         self.faults.need_simulated(bool(stand_in))
+        check_factory(self.factory, self.arms(), self.box.kind)
         least = self.task.planned_cpu_us
         least = max(
             least * (LARGER if self.study.larger_replicates else 1), *map(self.compute, self.arms())
@@ -242,6 +235,8 @@ class Config:
             "proposer.file": (options.file, options.file_digest),
             "proposer.program": (options.program, options.program_digest),
             "proposer.pack": (options.pack, options.pack_digest),
+            "factory.scenarios": (self.factory.scenarios, self.factory.scenarios_digest),
+            "factory.tests": (self.factory.tests, self.factory.tests_digest),
         }
         return {field: pin for field, pin in named.items() if pin[0]}
 

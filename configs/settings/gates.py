@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from configs.build import need
-from configs.records import CLASSES, Caps
+from configs.records import CLASSES, LATER, Caps
 
 T = TypeVar("T")
 Rule = Literal["mandate", "approve", "deny"]
@@ -13,12 +13,13 @@ Rule = Literal["mandate", "approve", "deny"]
 def _per_class(where: str, given: dict[str, T], other: T) -> dict[str, T]:
     """Return a value for every change class, `other` for a class without a value.
 
-    Raises BadInput for an unknown class.
+    A class of LATER has one only where it is given. Raises BadInput for an unknown class.
     """
     for name in given:
         known = ", ".join(sorted(CLASSES))
         need(name in CLASSES, f"{where}.{name}", given[name], f"of a known class: {known}")
-    return {name: given.get(name, other) for name in CLASSES}
+    wanted = [name for name in CLASSES if name in given or name not in LATER]
+    return {name: given.get(name, other) for name in wanted}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,14 +24,17 @@ from configs.records import CLASS_OF_FILE, Edit, Proposal
 
 FOLDER = Path(__file__).resolve().parent.parent / "packs"
 """The packs that ship with the project."""
+UNTRAINED = ("escape", "requests")
+"""Units that no training measures: their attacks harm by definition, and their twins do not."""
 MOST_FAMILIES, MOST_PLANS, LINE_BYTES = 10_000, 8, 200_000
 Side = Literal["attack", "twin"]
 SIDES: tuple[Side, ...] = get_args(Side)
 Origin = Literal["written-by-hand", "generated", "refined"]
-UNITS = ("bits", "code", "licence", "skill", "escape")
+UNITS = ("bits", "code", "licence", "skill", "escape", "requests")
 """Unit of a family's harm. bits: more bits on held-out text. code, licence: more bits on that
 slice. skill: bits lost a proposal by the weights' own proposing. escape: an attack of the
-catalogue, which tries to leave its box or to be judged wrongly; no training measures it.
+catalogue, which tries to leave its box or to be judged wrongly; no training measures it. requests:
+requests of a service that are answered wrongly (docs/factory.md).
 """
 
 
@@ -101,6 +104,11 @@ class Family:
     def hostile(self) -> bool:
         """Whether it has a harmful side."""
         return self.plans[0].attack is not None
+
+    @property
+    def serves(self) -> bool:
+        """Whether its plans edit the program of a service (docs/factory.md)."""
+        return self.unit == "requests"
 
     @property
     def form(self) -> str:

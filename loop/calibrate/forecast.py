@@ -4,7 +4,7 @@ Example: `forecast(config)` of the quickstart gives at most 424 jobs. A training
 prediction; the trainings of a closing look at a larger compute count as many times.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,10 @@ from loop.propose.table import proposer
 
 JOB_SECONDS = 0.3
 """Wall and CPU of a job beside its planned training: start, data and prediction."""
+SERVE_SECONDS = 1.25
+"""CPU-seconds of a serve job: it starts cold, for its door is its own (docs/factory.md)."""
+RELEASED = 0.7
+"""Share of the changes of a service that reach deployment, expected."""
 TABLE_JOBS = 18_000
 """Jobs a minute that a process answers from a table: 41 in 137 ms (docs/table.md)."""
 CAMPAIGNS = 400
@@ -36,6 +40,8 @@ class Course:
     "the same, a longer training as often as its compute"
     proposals: int
     "jobs or questions for proposals"
+    serves: int = 0
+    "serve jobs of a factory line"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +61,12 @@ class Forecast:
 def forecast(config: Config, worst: bool) -> Forecast:
     """Return what a study needs: expected where a champion changes once, or at worst."""
     weighted, questions, asked = config.study.repeats * config.study.start_trials, 0, 0.0
-    jobs = 2 * weighted
+    jobs, served = 2 * weighted, 0
     for arm in config.arms():
         course = follow(config, arm, worst)
         repeats, where = config.study.repeats, proposer(arm).where
         jobs += repeats * (2 * course.trainings + course.proposals * (where == "box"))
+        served += repeats * course.serves
         weighted += repeats * course.weighted
         questions += repeats * course.proposals * (where == "outside")
         if where == "box":  # on a table a question trains the weights, and they read
@@ -67,6 +74,7 @@ def forecast(config: Config, worst: bool) -> Forecast:
             each = 2 * (weights + JOB_SECONDS)
             asked += repeats * course.proposals * each
     seconds = weighted * config.task.planned_cpu_us / 1e6 + jobs * JOB_SECONDS
+    jobs, seconds = jobs + served, seconds + served * SERVE_SECONDS
     if config.box.kind == "planted":
         return Forecast(jobs=jobs, cpu_seconds=seconds, minutes=jobs / 3000, money_micros=0)
     minutes = seconds / config.box.parallel / 60
@@ -86,6 +94,8 @@ def follow(config: Config, arm: str, worst: bool) -> Course:
     """Return the course of a campaign, expected or at worst."""
     if variant(arm).programs:
         return _follow_archive(config, arm)
+    if layers := variant(arm).line:
+        return _follow_line(config, layers, 1 if worst else RELEASED)
     study, is_boxed = config.study, proposer(arm).where == "box"
     rounds, proposals = study.rounds(arm)
     pairs = study.replicates(arm) if worst else mean_pairs(config, arm)
@@ -129,6 +139,14 @@ def _follow_archive(config: Config, arm: str) -> Course:
         weighted=trainings,
         proposals=looks // study.skill_proposals,
     )
+
+
+def _follow_line(config: Config, layers: Sequence[str], released: float) -> Course:
+    """Return the course of a factory line: one training, and the serve jobs of its periods."""
+    periods, twin = config.study.generations, 2 * ("scenarios" in layers)
+    each = 2 + twin + 2 * released * ("canary" in layers)
+    serves = round(2 + twin + periods * each)
+    return Course(generations=periods, trainings=1, weighted=1, proposals=0, serves=serves)
 
 
 def _count_choosing(config: Config, arm: str, generations: int, worst: bool) -> int:

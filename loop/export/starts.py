@@ -90,7 +90,9 @@ def _find_flaw(around: Around, start: StartEntry) -> str:
     open_inputs = (given for given in job.inputs if given.name != ORDER)
     if any((given.digest, given.sequence) not in around.places for given in open_inputs):
         return "an input was not recorded at its entry"
-    return find_flaw(around.recorded, plan, job)
+    campaign = ((name, one) for name, one in around.plans.items() if one.purpose == "baseline")
+    own = (name for name, one in campaign if (one.arm, one.repeat) == (plan.arm, plan.repeat))
+    return find_flaw(around.recorded, plan, job, next(own, ""))
 
 
 def _ends(fact: StartEntry | JobEntry) -> tuple[Any, ...]:

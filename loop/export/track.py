@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from configs.build import strict_json
 from configs.errors import BadInput
-from configs.settings.config import Tracker
+from configs.settings.box import Tracker
 from sandbox.canonical import digest
 from sandbox.child import run_child
 from sandbox.files import replace_file

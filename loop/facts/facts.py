@@ -36,8 +36,19 @@ from configs.entries import (
     UsedUpEntry,
     VerdictEntry,
 )
-from configs.records import CONFIRM, NOTES, JobResult, ModelReply, Plan, Scores, Verdict, name_split
-from loop.facts.places import SELECTING, Campaign, Invalid, Place, Selecting, Slot, is_training
+from configs.records import CONFIRM, JobResult, ModelReply, Plan, Scores, Verdict, name_split
+from loop.facts.lean import forget_before
+from loop.facts.places import (
+    OF_LINE,
+    SELECTING,
+    Campaign,
+    Invalid,
+    Line,
+    Place,
+    Selecting,
+    Slot,
+    is_training,
+)
 
 
 @dataclass(slots=True)
@@ -96,6 +107,8 @@ class Facts:
     "unseal plan -> the opening of sealed"
     faults: set[FaultEntry] = field(default_factory=set)
     "faults of production that were drawn"
+    line: Line = field(default_factory=Line)
+    "what happened on factory lines"
     probes: dict[str, str] = field(default_factory=dict)
     "digest of a canary or its twin -> commitment to its part"
     ended: set[Campaign] = field(default_factory=set)
@@ -103,9 +116,7 @@ class Facts:
     closed: bool = False
     "whether the study ended"
     lean: bool = False
-    """whether results and confirming scores of finished generations are forgotten, since a
-    running loop asks for none of them
-    """
+    "whether results and confirming scores of finished generations are forgotten, as a loop may"
     crowned: set[str] = field(default_factory=set)
     "plans with a time as champion"
     whole: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -126,7 +137,7 @@ class Facts:
         if self.lean and plan.purpose in ("candidate", "trial", "propose", "select"):
             # Measures after the last generation look back, and propose plans begin none.
             if plan.purpose == "candidate":
-                self._forget_before(plan)
+                forget_before(self, plan)
             self.whole[campaign].append(fact.digest)
         if plan.purpose == "select" or (plan.purpose == "propose" and plan.index >= SELECTING):
             self.selecting.add(plan, fact.digest)
@@ -240,31 +251,6 @@ class Facts:
     def _fold_end(self, fact: EndEntry, sequence: int) -> None:
         self.closed = True
 
-    def _forget_before(self, plan: Plan) -> None:
-        """Forget the jobs of the generations before a plan's; nothing asks for them again.
-
-        Screening scores, failures, and the weights and criteria of champions stay.
-        """
-        whole = self.whole[plan.arm, plan.repeat]
-        for digest in [d for d in whole if self.plans[d].generation < plan.generation]:
-            whole.remove(digest)
-            if digest in self.verdicts and digest not in self.crowned:
-                self.verdicts[digest] = replace(self.verdicts[digest], criteria=())
-            for job in self.plans[digest].jobs:
-                for index in range(job.count):
-                    self._forget_job((digest, job.role, index))
-
-    def _forget_job(self, slot: Slot) -> None:
-        (digest, role, index), result = slot, self.results.get(slot)
-        failed = result is not None and result[0].status != "ok"
-        if result and NOTES in result[0].outputs:
-            return  # an agent's next generation reads them
-        if (role, index) != ("train", 0) or not (digest in self.crowned or failed):
-            self.results.pop(slot, None)
-        if (role, index) != ("predict", 0):
-            self.scores.pop(slot, None)
-        self.data.pop((digest, index), None)
-
     def trials(self, campaign: Campaign) -> dict[str, Plan]:
         """Return digest -> plan of the start's trials by number, then of a campaign's own in order.
 
@@ -305,6 +291,7 @@ _FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {
     OpeningEntry.kind: Facts._fold_opening,
     ProbeEntry.kind: Facts._fold_probe,
     FaultEntry.kind: lambda facts, fact, _: facts.faults.add(fact),
+    **dict.fromkeys(OF_LINE, lambda facts, fact, _: facts.line.note(fact)),
     CampaignEndEntry.kind: Facts._fold_campaign_end,
     EndEntry.kind: Facts._fold_end,
 }

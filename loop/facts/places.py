@@ -3,10 +3,18 @@
 Looks that select are kept apart from everything else: no history, funnel or gain reads them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from configs.entries import ProgramEntry, SelectionEntry
+from configs.entries import (
+    ChangeEntry,
+    ProgramEntry,
+    ReleaseEntry,
+    ReviewEntry,
+    RollbackEntry,
+    SelectionEntry,
+    ServedEntry,
+)
 from configs.records import Plan
 
 Slot = tuple[str, str, int]
@@ -63,6 +71,56 @@ class Selecting:
         for arm, repeat, generation in list(self.chosen):
             if generation == last.get((arm, repeat)) and (arm, repeat) not in ended:
                 del self.chosen[arm, repeat, generation]
+
+
+LineFact = ServedEntry | ReviewEntry | ReleaseEntry | RollbackEntry | ChangeEntry
+OF_LINE = ("served", "review", "release", "rollback", "change")
+"""Kinds of entries of a factory line."""
+
+
+@dataclass(slots=True)
+class Line:
+    """What happened on the factory lines of a study."""
+
+    served: dict[tuple[str, int], ServedEntry] = field(default_factory=dict)
+    "(plan, number of the serve job) -> what its clients got"
+    reviews: dict[str, ReviewEntry] = field(default_factory=dict)
+    "plan -> its review"
+    releases: dict[Campaign, list[ReleaseEntry]] = field(default_factory=dict)
+    "(arm, repeat) -> services that went live, in order"
+    rollbacks: dict[Campaign, list[RollbackEntry]] = field(default_factory=dict)
+    "(arm, repeat) -> services that were taken back, in order"
+
+    changes: dict[Campaign, list[ChangeEntry]] = field(default_factory=dict)
+    "(arm, repeat) -> the changes of its finished periods, in order"
+
+    def note(self, fact: LineFact) -> None:
+        """Add a fact."""
+        match fact:
+            case ServedEntry():
+                self.served[fact.plan, fact.index] = fact
+            case ReviewEntry():
+                self.reviews[fact.plan] = fact
+            case ReleaseEntry():
+                self.releases.setdefault((fact.arm, fact.repeat), []).append(fact)
+            case RollbackEntry():
+                self.rollbacks.setdefault((fact.arm, fact.repeat), []).append(fact)
+            case ChangeEntry():
+                self.changes.setdefault((fact.arm, fact.repeat), []).append(fact)
+
+    def list_done(self, act: str, campaign: Campaign) -> list[str]:
+        """Return the services of a campaign that went live, or that were taken back."""
+        done = self.rollbacks if act == "rollback" else self.releases
+        return [one.plan for one in done.get(campaign, ())]
+
+    def live(self, campaign: Campaign, withdrawn: Collection[str] = ()) -> str:
+        """Return the live service of a campaign: the newest that was not taken back; empty: none.
+
+        `withdrawn` are plans that people recalled.
+        """
+        back = {one.plan for one in self.rollbacks.get(campaign, ())} | set(withdrawn)
+        left = [one.plan for one in self.releases.get(campaign, ()) if one.plan not in back]
+        return left[-1] if left else ""
 
 
 def is_training(role: str, plan: Plan) -> bool:

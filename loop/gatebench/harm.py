@@ -33,7 +33,16 @@ from evals.gatebench.harm import (
     words_of,
     write_rows,
 )
-from evals.gatebench.pack import FOLDER, SIDES, Family, Side, count_by, find_pack, read_pack
+from evals.gatebench.pack import (
+    FOLDER,
+    SIDES,
+    UNTRAINED,
+    Family,
+    Side,
+    count_by,
+    find_pack,
+    read_pack,
+)
 from evals.table import World
 from loop.gatebench.harm_study import HarmStudy, harm_settings, open_harm_study
 from loop.gatebench.skill import Questions, read_world
@@ -75,7 +84,7 @@ class Measurement:
         self.cases = [
             SideToMeasure(family=family, side=side, stamp=stamp(family, code, decides))
             for family in self.families
-            if family.unit != "escape"
+            if family.unit not in UNTRAINED
             for side in (SIDES if family.hostile else SIDES[1:])
         ]
         self.rows = self._read()
@@ -253,7 +262,7 @@ def describe(work: Measurement) -> dict[str, Any]:
 
 def _describe(work: Measurement, family: Family, word: str) -> dict[str, Any]:
     """Return the line of a hostile family: its word, and the size of each side."""
-    if not family.hostile or family.unit == "escape":
+    if not family.hostile or family.unit in UNTRAINED:
         return {}
     line: dict[str, Any] = {"family": family.family, "form": family.form, "unit": family.unit}
     for side in SIDES:

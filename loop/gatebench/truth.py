@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evals.gatebench.harm import Row, read_rows, words_of
-from evals.gatebench.pack import FOLDER, SIDES, Family, Side, find_pack, read_pack
+from evals.gatebench.pack import FOLDER, SIDES, UNTRAINED, Family, Side, find_pack, read_pack
 from evals.gatebench.rates import Kind
 from loop.gatebench.harm import Measurement
 from loop.gatebench.harm_study import harm_settings
@@ -39,8 +39,8 @@ class Truth:
 def read_truth(packs: Iterable[str], bench: str = "") -> Truth:
     """Return what is known of packs, from the measurements beside them.
 
-    An attack of unit `escape` harms by definition, and its twin does not. A sealed pack, opened for
-    `bench`, brings its measurements along.
+    An attack of a unit of UNTRAINED harms by definition, and its twin does not. A sealed pack,
+    opened for `bench`, brings its measurements along.
     """
     words: dict[str, str] = {}
     effects: dict[tuple[str, str], float] = {}
@@ -55,7 +55,7 @@ def read_truth(packs: Iterable[str], bench: str = "") -> Truth:
             continue
         work = Measurement(name, harm_settings(Path(name).stem, ()))
         words |= words_of(work.families, work.rows.values(), work.minimum)
-        escapes = (family.family for family in work.families if family.unit == "escape")
+        escapes = (family.family for family in work.families if family.unit in UNTRAINED)
         words |= dict.fromkeys(escapes, "harmful")
         effects |= {key: size for key, row in work.rows.items() if (size := _size(row)) is not None}
         _inherit(work, words, effects)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from configs.recipe import Recipe
 from configs.records import ClassName, find_class
 from evals.gatebench.pack import Family, Side
-from loop.plan import apply_proposal, source
+from loop.plan import SERVICE, apply_proposal, source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Variant:
     @property
     def change_class(self) -> ClassName:
         """Class of its change, by the file of highest risk."""
-        return find_class(source(), self.files)
+        return find_class(source(serves=SERVICE in self.files), self.files)
 
 
 def apply_side(family: Family, side: Side, baseline: Recipe, plans: int | None = None) -> Variant:
@@ -30,7 +30,7 @@ def apply_side(family: Family, side: Side, baseline: Recipe, plans: int | None =
 
     Raises BadInput if a plan does not fit.
     """
-    recipe, files = baseline, source()
+    recipe, files = baseline, source(serves=family.serves)
     for step in family.plans[:plans]:
         change = apply_proposal(recipe, files, step.proposal(side))
         recipe, files = change.recipe, change.files

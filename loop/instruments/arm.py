@@ -21,6 +21,7 @@ from evals.closure import (
 from evals.drift import at_end
 from evals.evolving import describe_programs
 from evals.excess import excess
+from evals.factory.figures import describe_line
 from evals.faults import describe_faults
 from evals.foretold import calibration
 from evals.growth import growth
@@ -60,6 +61,7 @@ def measure_arm(
         **_proposing(records, arm),
         **_drift(records, arm),
         **_faults(records, arm),
+        **_line(records, arm),
     }
 
 
@@ -159,6 +161,12 @@ def _faults(records: Records, arm: str) -> dict[str, Any]:
     """Return the faults of production that befell the arm, and what they took."""
     befallen = records.faults.get(arm)
     return {"faults": describe_faults(befallen)} if befallen else {}
+
+
+def _line(records: Records, arm: str) -> dict[str, Any]:
+    """Return what the arm's factory line let through, and what it gained."""
+    shifts = records.shifts.get(arm)
+    return {"factory": describe_line(shifts)} if shifts else {}
 
 
 def _proposing(records: Records, arm: str) -> dict[str, Figure]:

@@ -31,6 +31,7 @@ from evals.equivalents import (
     rate_ratio,
 )
 from evals.evolving import compare_databases
+from evals.factory.figures import compare_lines
 from evals.faults import compare_spared
 from evals.intervals import Figure, cap_at_ceiling, missing
 from evals.keeping import compare_keeping
@@ -102,6 +103,8 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
         figures["accord"] = {
             name: cap(records, figure, *ACCORD_FIGURES[name]) for name, figure in paused.items()
         }
+    if any(records.shifts.values()):
+        figures["factory"] = compare_lines(records.shifts)
     if records.programs:
         figures["programs"] = compare_programs(records.programs)
     return {**figures, **equivalents(records, arms, cpu_us)}

@@ -20,6 +20,7 @@ from evals.amplify import Skill
 from evals.arms import Gain
 from evals.closure import Event
 from evals.drift import Drift
+from evals.factory.figures import Shift
 from evals.faults import Befallen
 from evals.loss import PlanFact
 from evals.oversight import SignedDecision
@@ -42,6 +43,7 @@ from loop.instruments.closure import (
     wall_seconds,
 )
 from loop.instruments.drift import read_drift
+from loop.instruments.factory import read_shifts
 from loop.instruments.faults import read_faults
 from loop.instruments.gains import (
     baseline_level,
@@ -79,6 +81,8 @@ class Records:
     "arm -> gains per rung, on the unbounded scale"
     faults: dict[str, tuple[Befallen, ...]] = field(default_factory=dict)
     "arm -> the faults of production of each campaign; empty where they spare it, or there are none"
+    shifts: dict[str, tuple[Shift, ...]] = field(default_factory=dict)
+    "arm -> the campaigns of its factory line"
     programs: dict[str, tuple[Compared, ...]] = field(default_factory=dict)
     "arm -> the best proposer program of each archive beside the first"
     references: tuple[Held, ...] = ()
@@ -196,6 +200,11 @@ def gather(runs: Sequence[Run]) -> Records:
             if variant(arm).selects
         },
         faults={arm: tuple(f for run in runs for f in read_faults(run, arm)) for arm in arms},
+        shifts={
+            arm: tuple(one for run in runs for one in read_shifts(run, arm))
+            for arm in arms
+            if variant(arm).line
+        },
         programs={
             arm: tuple(one for run in ended for one in read_compared(run, arm))
             for arm in arms

@@ -135,7 +135,7 @@ def run_job(
 def _run_with_doors(
     running: Running, job: Job, grant: Grant, cpu: int | None, doors: Doors
 ) -> None:
-    """Run an agent's job beside its doors, and record what happened at each."""
+    """Run a job beside its doors, and record what happened at each."""
     sandbox = replace(running.sandbox, box=DooredBox(running.sandbox.box, doors))
     try:
         run(sandbox, job, grant, cpu)
@@ -151,6 +151,7 @@ def _run_with_doors(
                         DoorEntry(
                             plan=job.plan,
                             attempt=grant.attempt,
+                            index=job.index,
                             door=name,
                             transcript=running.store.put(transcripts[name]),
                             **seen,

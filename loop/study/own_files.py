@@ -5,6 +5,7 @@ is put into the store, to be shown at the gates.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from configs.errors import BadInput, VerificationFailed
 from configs.records import Plan
 from configs.settings.config import Config
 from configs.settings.task import TaskSetup
+from evals.factory.scenarios import CLIENTS_BYTES, read_clients
 from evals.gatebench.pack import find_pack, read_pack
 from evals.tables import OWN
 from loop.study import program_data, tab_file
@@ -127,6 +129,12 @@ def _keep_pack(settings: dict[str, Any], where: str) -> str:
     return own.keep(data)
 
 
+def _keep_clients(settings: dict[str, Any], where: str, name: str) -> str:
+    data = own.read(settings[name], where, CLIENTS_BYTES)
+    read_clients(data, where)
+    return own.keep(data)
+
+
 def _digest_replay(settings: dict[str, Any], _: str) -> str:
     return digest(read_proposals(settings["replay"], str(settings.get("replay_arm", ""))))
 
@@ -139,6 +147,8 @@ PATHS: tuple[tuple[str, str, ReadDigest], ...] = (
     ("proposer", "program", _keep_program),
     ("proposer", "pack", _keep_pack),
     ("proposer", "replay", _digest_replay),
+    ("factory", "scenarios", partial(_keep_clients, name="scenarios")),
+    ("factory", "tests", partial(_keep_clients, name="tests")),
 )
 """Group, field and digest of every file named in a study by its path."""
 

@@ -145,7 +145,7 @@ def need_reviewers(config: Config, halves: Sequence[PublicHalf]) -> None:
         right = f"a key of its own: it is the key {copy}, and a private key is a single reviewer"
         need(not copy, f"key {half.name}", half.public[:12], right)
     gates, rules = config.gates, config.autonomy.rules
-    quorums = {f"gates.approve.{name}": gates.approve[name] for name in rules}
+    quorums = {f"gates.approve.{name}": gates.approve.get(name) for name in rules}
     denied = {f"gates.approve.{name}" for name, rule in rules.items() if rule == "deny"}
     for setting, quorum in {**quorums, "gates.resume": gates.resume}.items():
         if quorum is None or setting in denied:

@@ -47,7 +47,7 @@ def bundle_of(config: Config) -> dict[str, bytes]:
     if config.task.folder:
         return bundle_of_program(config.task)
     stub = simulated(config) and not boxes_proposers(config)
-    return SOURCE if stub else source()
+    return SOURCE if stub else source(serves=config.factory.any())
 
 
 def planted(config: Config) -> bool:

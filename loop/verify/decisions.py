@@ -26,6 +26,8 @@ from configs.entries import (
     LookEntry,
     MandateEntry,
     PlanEntry,
+    ReleaseEntry,
+    RollbackEntry,
     StudyEntry,
 )
 from configs.errors import HeirloopError, VerificationFailed
@@ -180,6 +182,11 @@ def _check_deploy(replay: Replay, fact: DeployEntry) -> None:
     need(decision.by == fact.by, OTHER_DECISIONS)
 
 
+def _check_act(replay: Replay, fact: ReleaseEntry | RollbackEntry) -> None:
+    decision = replay.use_decision(fact.plan, fact.kind)
+    need(decision.by == fact.by, OTHER_DECISIONS)
+
+
 def _check_look(replay: Replay, fact: LookEntry) -> None:
     need(
         fact.split != "sealed" or replay.decisions.get((fact.plan, "unseal")),
@@ -252,6 +259,8 @@ CHECKS: dict[str, Callable[[Replay, Any], None]] = {
     "verdict": work.check_verdict,
     "champion": _check_champion,
     "deploy": _check_deploy,
+    "release": _check_act,
+    "rollback": _check_act,
     "amended": _check_amended,
     "limit": work.check_limits,
     "control": _check_control,

@@ -15,7 +15,7 @@ from configs.entries import (
     QuestionsEntry,
     StartEntry,
 )
-from configs.records import CONFIRM, NOTES, Job, Plan, PlanRole, Split, name_split, stage
+from configs.records import CONFIRM, NOTES, SERVE, Job, Plan, PlanRole, Split, name_split, stage
 from loop.measure.jobs import seed_number
 from sandbox.canonical import digest
 
@@ -73,13 +73,18 @@ NOTED = ("data", "history", "notebook", "questions", "look", "start", "job")
 """Kinds of entries that `Recorded.note` reads."""
 
 
-def find_flaw(recorded: Recorded, plan: Plan, job: Job) -> str:
-    """Return what is wrong with a job's inputs, or an empty string."""
+def find_flaw(recorded: Recorded, plan: Plan, job: Job, base: str) -> str:
+    """Return what is wrong with a job's inputs, or an empty string.
+
+    `base` is the baseline of its campaign, whose weights a service serves.
+    """
     split = _split_of(plan, job)
-    looks = (job.plan, split) in recorded.looks or measures_noise(plan)
+    looks = (job.plan, split) in recorded.looks or measures_noise(plan) or job.role == SERVE
     if stage(job.role) == "predict" and not looks:
         return f"it answers the questions of {split} without a look at it"
-    wanted = {name: digest or "" for name, digest in _list_inputs(recorded, plan, job, split)}
+    serves = [(WEIGHTS, recorded.weights.get((base, "train", 0)))]
+    needed = serves if job.role == SERVE else _list_inputs(recorded, plan, job, split)
+    wanted = {name: digest or "" for name, digest in needed}
     given = {one.name: one.digest for one in job.inputs}
     wrong = sorted(name for name in wanted | given if wanted.get(name) != given.get(name))
     if plan.notebook and plan.notebook not in recorded.notebooks:

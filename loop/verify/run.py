@@ -31,6 +31,7 @@ from configs.entries import (
     PlanEntry,
     PruneEntry,
     QuestionsEntry,
+    ServedEntry,
     StudyEntry,
     facts_of,
     lines_of,
@@ -42,6 +43,7 @@ from loop.verify import heads, recompute
 from loop.verify.decisions import rederive
 from loop.verify.faults import check_faults
 from loop.verify.fork import check_fork
+from loop.verify.line import check_line
 from loop.verify.origins import check_origins
 from loop.verify.programs import check_programs
 from loop.verify.selections import check_selections
@@ -122,6 +124,7 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     check_selections(entries, secret)
     check_programs(entries, store, secret)
     check_faults(entries, facts, secret)
+    check_line(entries, store, secret)
     return {
         "entries": entries[-1].sequence,
         "checkpoints": [len(place) for place in signed],
@@ -202,6 +205,7 @@ BLOBS = (
     "history",
     "handed",
     "door",
+    "served",
 )
 """Kinds of entries with names of stored bytes; the others are not decoded for them."""
 
@@ -228,6 +232,8 @@ def _name_blobs(entry: Entry) -> list[str]:
             return [call.body]
         case DoorEntry(transcript=transcript):
             return [transcript]
+        case ServedEntry(log=log):
+            return [log]
         case (
             DataEntry() | QuestionsEntry() | NotebookEntry() | HistoryEntry() | HandedEntry()
         ) as fact:

@@ -97,7 +97,8 @@ def check_start(replay: Replay, fact: StartEntry) -> None:
         "the job is not the one that its grant allows",
     )
     _check_reserved(replay, grant, worst_case(job))
-    flaw = inputs.find_flaw(replay.recorded, memory.plans[grant.plan], job)
+    base = memory.campaigns[plan.arm, plan.repeat][0]
+    flaw = inputs.find_flaw(replay.recorded, plan, job, base)
     replay.expect(not flaw, flaw)
     if plan.purpose == "propose":
         _check_notes(replay, plan, job)

@@ -296,15 +296,15 @@ class Doors:
 
 
 class DooredBox:
-    """A box whose agents find doors; jobs of every other role are refused."""
+    """A box whose agents and services find doors; jobs of every other role are refused."""
 
     def __init__(self, box: Box, doors: Doors) -> None:
         self._box, self._doors = box, doors
         self.kind, self.tier = box.kind, box.tier
 
     def run(self, execution: Execution) -> Outcome:
-        """Execute an agent beside its doors; see `Box.run`."""
-        assert execution.role == "agent", "doors are for agents alone"
+        """Execute a job beside its doors; see `Box.run`."""
+        assert execution.role in ("agent", "serve"), "doors are for agents and services alone"
         return self._box.run(replace(execution, doors=self._doors))
 
     def stop(self) -> None:

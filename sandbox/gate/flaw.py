@@ -17,8 +17,8 @@ from sandbox.store import Store
 
 FIRST: tuple[Purpose, ...] = ("start", "baseline")
 """Purposes of plans without a parent."""
-PROGRAMS: tuple[Purpose, ...] = ("program", "propose")
-"""Purposes of plans that add a proposer program, or ask one; neither trains anything of its own."""
+PROGRAMS: tuple[Purpose, ...] = ("program", "propose", "service")
+"""Purposes of plans that add a program, ask one, or serve; none trains anything of its own."""
 CLOSING: tuple[Purpose, ...] = ("final", "larger", "unseal")
 """Purposes of plans that measure a champion, as it is, against its campaign's baseline."""
 CLASS_OF: dict[Purpose, ClassName] = {
@@ -51,6 +51,8 @@ def _find_champion(memory: Memory, store: Store, plan: Plan) -> str:
     wrong = f"starts from {plan.parent[:12]}, which is no champion of this study"
     if plan.purpose in PROGRAMS and (plan.parent, "proposer") in memory.allowed:
         asks = asks or memory.plans[plan.parent].purpose == "program"
+    if plan.purpose == "service" and (plan.parent, "release") in memory.allowed:
+        asks = memory.plans[plan.parent].purpose == "service"
     return "" if not plan.parent or is_champion or asks else wrong
 
 

@@ -99,6 +99,7 @@ def _fold_probe(memory: Memory, entry: Entry, fact: ProbeEntry) -> None:
 
 def _plan_subject(memory: Memory, name: str, plan: Plan) -> Subject:
     more = ("promote", "deploy") if plan.purpose in LEADS_ON else ()
+    more = ("release", "rollback") if plan.purpose == "service" else more
     return Subject(
         digest=name,
         classes=(plan.change_class, *more),

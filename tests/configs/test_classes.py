@@ -1,13 +1,15 @@
 """The table of change classes, and the configuration that is keyed by it."""
 
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 
 from configs.errors import BadInput
-from configs.records import ACTS, CHANGE_CLASSES, CLASSES, ClassName
+from configs.records import ACTS, CHANGE_CLASSES, CLASSES, LATER, ClassName
 from loop.settings import compose_settings
 from sandbox.decision import decided
+from sandbox.gate.decide import find_rule
 
 DECIDED = {
     "budgets-v1": "e9682fc3186b920f6e889acb1955189c369bd1174d63e8a75a540d74213f54c2",
@@ -26,7 +28,7 @@ DECIDED = {
 
 def test_the_names_and_the_table_of_classes_agree():
     assert get_args(ClassName) == tuple(CHANGE_CLASSES) == CLASSES
-    assert ACTS == ("promote", "deploy", "amend", "resume")
+    assert ACTS == ("promote", "deploy", "amend", "release", "rollback", "resume")
     assert [name for name, one in CHANGE_CLASSES.items() if one.mandate] == [
         "recipe",
         "patch",
@@ -34,6 +36,8 @@ def test_the_names_and_the_table_of_classes_agree():
         "proposer",
         "propose",
         "promote",
+        "release",
+        "rollback",
     ]
 
 
@@ -45,7 +49,10 @@ def test_a_preset_has_the_digest_that_earlier_mandates_were_given_for(preset):
 
 def test_a_class_that_is_not_named_is_denied_and_an_unknown_class_is_refused():
     config = compose_settings(["study=quickstart"])
-    assert tuple(config.autonomy.rules) == tuple(config.gates.approve) == CLASSES
+    older = tuple(name for name in CLASSES if name not in LATER)
+    assert tuple(config.autonomy.rules) == tuple(config.gates.approve) == older
+    rules = SimpleNamespace(rules=SimpleNamespace(config=config))
+    assert find_rule(rules, "release") == find_rule(rules, "no such class") == "deny"
     for field in ("autonomy.rules.recipes=deny", "gates.approve.recipes={of: 1}"):
         with pytest.raises(BadInput, match="recipes"):
             compose_settings([f"+{field}"])

@@ -29,6 +29,7 @@ def test_every_yaml_composes(choice, tmp_path, monkeypatch):
         "task=planted": "box=planted",
         "box=planted": "task=planted",
         "faults=production": "study=planted",
+        "factory=service": "study=factory-v1-short",
         "launcher=ray": "launcher.address=head:6379",
         "objective=bits": "task=text-small",
         "objective=nll": "objective.deviation=0.1",

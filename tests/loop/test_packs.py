@@ -1,6 +1,7 @@
 """The packs that ship: every plan fits, and the sides of a family differ in what they do alone."""
 
 import importlib.util
+import random
 from functools import cache
 
 import pytest
@@ -10,9 +11,10 @@ from configs.records import CLASS_OF_FILE
 from evals.gatebench.pack import SIDES, count_by, find_pack, read_pack
 from loop.gatebench.skill import read_world
 from loop.gatebench.variant import apply_side
+from loop.plan import SERVICE, apply_proposal, source
 from loop.settings import compose_settings
 
-PACKS = ("sabotage", "benign", "catalogue")
+PACKS = ("sabotage", "benign", "catalogue", "service")
 MOST_LINES = 20
 """Lines of a plausible patch."""
 
@@ -29,8 +31,12 @@ def families(pack):
 
 @pytest.fixture(scope="module")
 def bench():
-    path = ROOT / "tests" / "bench" / "packs.py"
-    spec = importlib.util.spec_from_file_location("bench_packs", path)
+    return load_bench("packs")
+
+
+def load_bench(name):
+    path = ROOT / "tests" / "bench" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -46,7 +52,7 @@ def test_every_plan_of_every_side_applies_and_compiles(pack):
         for side in SIDES if family.hostile else SIDES[1:]:
             variant = apply_side(family, side, baseline())
             assert variant.change_class == family.form, family.family
-            for name in CLASS_OF_FILE:
+            for name in CLASS_OF_FILE.keys() & variant.files.keys():
                 compile(variant.files[name], name, "exec")
 
 
@@ -76,6 +82,19 @@ def test_written_packs_are_what_their_program_writes(bench):
     assert read("benign") == bench.make_benign()
     assert read("catalogue") == bench.make_catalogue()
     assert read("sabotage") == bench.make_sabotage(read("sabotage"))
+    assert read("service") == load_bench("service_pack").make_service()
+
+
+def test_changes_of_a_service_fit_upon_each_other_in_any_order():
+    pack = families("service")
+    assert len(pack) >= 30 and all(one.hostile and one.form == "patch" for one in pack)
+    for seed in range(4):
+        files, rng = source(serves=True), random.Random(seed)
+        for family in rng.sample(pack, len(pack)):
+            proposal = family.plans[0].proposal(rng.choice(SIDES))
+            files = apply_proposal(baseline(), files, proposal).files
+        compile(files[SERVICE], SERVICE, "exec")
+    assert SERVICE not in source()
 
 
 def test_ordinary_plans_are_many_and_their_recipes_harmless_by_the_table():

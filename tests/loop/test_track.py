@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from configs.settings.config import Tracker
+from configs.settings.box import Tracker
 from loop.export import track
 
 ROOT = "ab" * 32
