@@ -27,8 +27,10 @@ FILE = click.Path(path_type=Path)
 def attest(
     folder: Path, to: Path | None, quick: bool, public: str, run: Path | None, as_json: bool
 ) -> None:
-    """Write one signed page on a run for an outsider: compute by class, data by source, keys and
-    decisions, stage, warning sign, and what was not examined; or check one from files.
+    """Write one signed page on a run for an outsider, with what was not examined; or check one
+    from files.
+
+    It holds compute by class, data by source, keys and decisions, stage and warning sign.
     """
     if public:
         told = pages.check(_read(folder), public, run)
