@@ -21,7 +21,7 @@ from loop.accord.terms import Signed
 from sandbox import control
 from sandbox.gate import Gate
 from sandbox.heads import open_ledger
-from sandbox.store import Store
+from sandbox.remote_store import open_store
 
 LEAD_SECONDS = 8
 """From the proposal to the window: time to sign it twice, and for both sides to be quiet."""
@@ -74,7 +74,7 @@ def drill(one: Path, other: Path, seconds: int) -> dict[str, Any]:
 def _need_drillable(folder: Path) -> None:
     if not control.holder(folder):
         raise Stopped(f"{folder} is not running; a drill stops running studies")
-    gate = Gate(open_ledger(folder), Store(folder / "store")).refresh()
+    gate = Gate(open_ledger(folder), open_store(folder)).refresh()
     if not gate.memory.drillable():
         raise Stopped(f"{folder} is held or slowed by people; a drill stops a study that runs")
 

@@ -163,7 +163,7 @@ def connect(address: str, settings: Settings) -> ClusterBox:
         raise NoBox(f"the cluster at {address} cannot be joined: {_first_line(error)}") from None
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
     try:
-        return ClusterBox([RayLink(ray, node, settings) for node in nodes])
+        return ClusterBox([RayLink(ray, node, settings) for node in nodes], ray.shutdown)
     except BaseException:
         ray.shutdown()
         raise

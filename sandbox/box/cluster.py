@@ -6,7 +6,8 @@ the job's whole reservation is charged, and the job is granted anew by the rule 
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -69,9 +70,10 @@ class ClusterBox:
     Raises NoBox without a node, and where nodes have boxes of two kinds or other packages.
     """
 
-    def __init__(self, links: Sequence[Link]) -> None:
-        self._links = links
-        self._members = [_admit(link) for link in links]
+    def __init__(self, links: Sequence[Link], leave: Callable[[], object] = lambda: None) -> None:
+        self._links, self._leave = links, leave
+        with ThreadPoolExecutor(max(1, len(links))) as pool:  # boxes take seconds to start
+            self._members = list(pool.map(_admit, links))
         if not self._members:
             raise NoBox(
                 "no node of the cluster has a processor for jobs; start one with --num-cpus"
@@ -119,10 +121,11 @@ class ClusterBox:
                 member.link.stop()
 
     def close(self) -> None:
-        """Give every node up."""
+        """Give every node up, and leave the cluster."""
         self.stop()
         for link in self._links:
             link.close()
+        self._leave()
 
     def _run_on(self, member: Member, permission: Permission, execution: Execution) -> Outcome:
         limits, node = execution.limits, member.stated.node

@@ -1,8 +1,10 @@
 """The contract of a store, in a folder and on URLs, and what only a store on a URL meets."""
 
+import re
 import threading
 
 import pytest
+from conftest import ROOT
 from crashes import kept
 from fakes import FakeBox
 from studies import better, config, mandate
@@ -273,3 +275,9 @@ def test_where_bytes_lie_is_no_decision_of_people_and_in_no_root(tmp_path, go):
     assert compose_settings(["store=file:///x"]).store == "file:///x"
     with pytest.raises(BadInput, match="it should be a URL like"):
         compose_settings(["store=folder"])
+
+
+def test_every_reader_of_a_run_asks_where_its_bytes_lie():
+    files = [path for room in ("loop", "sandbox") for path in (ROOT / room).rglob("*.py")]
+    direct = {path.name for path in files if re.search(r"\bStore\(.*[\"']store", path.read_text())}
+    assert direct == {"remote_store.py"}
