@@ -93,8 +93,7 @@ def look(
     """
     payers = ("root", look_account(split))
     with ledger.transaction() as txn:
-        looks = facts_of(txn.since(after), LookEntry)
-        if any((look.plan, look.split) == (plan, split) for look in looks):
+        if (plan, split) in ((n.plan, n.split) for n in facts_of(txn.since(after), LookEntry)):
             return
         reserve(txn, payers, ONE_LOOK)
         settle(txn, payers, ONE_LOOK, ONE_LOOK)

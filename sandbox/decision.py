@@ -37,6 +37,8 @@ class Policy:
     "pinned public halves"
     decided: str
     "digest of the configuration's decided part"
+    objective: str
+    "digest of the objective in force"
     source: Mapping[str, str] = field(default_factory=dict)
     "pinned file of the pristine bundle -> sha256 of its bytes"
     format: int = 1
@@ -115,6 +117,7 @@ def policy(entries: list[Entry]) -> Policy:
         config=root.config,
         reviewers=root.reviewers,
         decided=root.decided,
+        objective=digest(root.config.objective),
         source=first.source,
         format=first.format,
         ahead=root.ahead_seconds if isinstance(root, AmendedEntry) else 0,
@@ -127,10 +130,9 @@ def _name_in_plans(root: str, first: StudyEntry) -> str:
     A simulated study repeats everywhere, so its plans name the experiment: no keys, Python or path
     is in it. Decisions name the root, so no decision passes to another study of the experiment.
     """
-    config = first.config
-    if not config.task.format().stand_in() or first.format == 1:
+    if not first.config.task.format().stand_in() or first.format == 1:
         return root
-    return decided(config.without_paths())
+    return decided(first.config.without_paths())
 
 
 def list_changes(

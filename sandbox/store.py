@@ -9,6 +9,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from configs.build import strict_json
@@ -21,8 +22,10 @@ NAME = re.compile(
     r"|task/[A-Za-z0-9_-]{1,40}(\.\w{1,8})?",
     re.ASCII,
 )
-HELD_BYTES = 1 << 20
-"""Bytes of checked files that a store holds in memory, with ROW_BYTES more for each file."""
+HELD_BYTES = 1 << 24
+"""Bytes of checked files that a store holds in memory, with ROW_BYTES more for each file. A job's
+weights are read again soon after they were made: by inspection, sketch, comparison, prediction.
+"""
 ROW_BYTES = 512
 Mark = tuple[int, int, int, int]
 """A file's number, size and times."""
@@ -55,6 +58,8 @@ class Store:
             except OSError:
                 part.unlink(missing_ok=True)
                 raise
+            with suppress(OSError):
+                self._hold(name, data, _mark(place))
         return name
 
     def get(self, name: str) -> bytes:

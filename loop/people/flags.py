@@ -10,7 +10,6 @@ from configs.records import CHANGE_CLASSES, Plan, list_beyond, list_changed
 from loop.people.shown import SubjectView
 from loop.text import confusables, hidden
 from sandbox import own
-from sandbox.canonical import digest
 from sandbox.gate import Gate
 
 LARGE_BYTES, LARGE_LINES = 20_000, 200
@@ -106,7 +105,7 @@ def _flag_denied(gate: Gate, view: SubjectView, plan: Plan) -> str:
 
 
 def _flag_version(gate: Gate, plan: Plan) -> str:
-    objective = digest(gate.memory.rules.config.objective)
+    objective = gate.memory.rules.objective
     if (plan.objective, plan.version) == (objective, gate.memory.rules.version):
         return ""
     return "was made under an earlier version of the study; it cannot run"

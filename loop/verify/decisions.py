@@ -29,10 +29,12 @@ from configs.entries import (
     ReleaseEntry,
     RollbackEntry,
     StudyEntry,
+    by_entry,
 )
 from configs.errors import HeirloopError, VerificationFailed
 from configs.records import PublicHalf
 from loop.verify import plans, work
+from loop.verify.heads import Rests, check_rests
 from loop.verify.inputs import NOTED
 from loop.verify.state import Replay, need
 from sandbox import budget, charges
@@ -47,20 +49,26 @@ from sandbox.store import Store
 OTHER_DECISIONS = "it names other decisions than those that it rests on"
 
 
-def rederive(ledger: Ledger, store: Store) -> Replay:
-    """Check every entry of a ledger in turn; return its facts, limits of accounts and findings."""
+def rederive(ledger: Ledger, store: Store, rests: Rests) -> Replay:
+    """Check every entry of a ledger in turn; return its facts, balances, limits and findings.
+
+    `rests` are what signed heads tell of the accounts; each is held to the balances at its entry.
+    """
     entries = ledger.entries()
     replay = Replay(memory=Memory(rules=policy(entries[:1])), store=store)
-    for entry in entries:
-        check_entry(replay, entry)
+    for facts in by_entry(entries):
+        for entry in facts:
+            check_entry(replay, entry)
+        check_rests(rests, facts[0].sequence, replay.balances)
     return replay
 
 
 def check_entry(replay: Replay, entry: Entry) -> None:
     """Check an entry against all before it and add it; raises VerificationFailed."""
     try:
-        need(unix(entry) >= replay.now, "its time lies before that of the entry before")
-        replay.now, replay.sequence = unix(entry), entry.sequence
+        now = unix(entry)
+        need(now >= replay.now, "its time lies before that of the entry before")
+        replay.now, replay.sequence = now, entry.sequence
         if entry.kind in charges.RESERVING and (reserved := charges.reservation(entry.fact)):
             work.check_reserve(replay, reserved)
         if entry.kind in charges.SETTLING and (settled := charges.settlement(entry.fact)):
@@ -90,10 +98,7 @@ def _check_plan(replay: Replay, fact: PlanEntry) -> None:
         (plan.study, plan.version) == (rules.study, rules.version),
         "the plan is for another study or version of it",
     )
-    need(
-        plan.objective == digest(rules.config.objective),
-        "the plan was made for another objective",
-    )
+    need(plan.objective == rules.objective, "the plan was made for another objective")
 
 
 def _check_amendment(replay: Replay, fact: AmendmentEntry) -> None:

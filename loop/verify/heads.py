@@ -5,11 +5,12 @@ signed in a head.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from configs.build import strict_json
-from configs.entries import ChampionEntry, EndEntry, Entry, StudyEntry, lines_of
+from configs.entries import ChampionEntry, EndEntry, Entry, StudyEntry, by_entry, lines_of
 from configs.errors import BadInput, VerificationFailed
 from loop.study.root import read_config
 from sandbox import charges, keys, rest
@@ -19,11 +20,28 @@ from sandbox.foreign import LINES_BYTES, read_file
 from sandbox.heads import check_checkpoints, open_ledger, places
 from sandbox.ledger import Ledger
 
+Rests = dict[int, list[tuple[str, Any]]]
+"""Sequence -> (name of a signed head, the rest of the accounts that it tells at that entry)."""
+
 
 def open_verified(folder: Path, copy: Path | None) -> tuple[Ledger, list[list[int]]]:
     """Open a ledger with a sound chain and sound signed heads.
 
     Returns it with the sequences signed in each place. `copy` is somebody's copy of the heads.
+    """
+    ledger, signed, rests = open_signed(folder, copy)
+    balances: Balances = {}
+    for facts in by_entry(ledger.entries()):
+        for entry in facts:
+            charges.move(balances, entry)
+        check_rests(rests, facts[0].sequence, balances)
+    return ledger, signed
+
+
+def open_signed(folder: Path, copy: Path | None) -> tuple[Ledger, list[list[int]], Rests]:
+    """Do as `open_verified`, but for what the heads tell of the accounts, which is returned.
+
+    The caller holds it to the entries with `check_rests`, as it works its own way through them.
     """
     ledger = open_ledger(folder)
     read_config(ledger)
@@ -33,14 +51,16 @@ def open_verified(folder: Path, copy: Path | None) -> tuple[Ledger, list[list[in
             f"--heads is {str(copy)!r}; it should be a file of signed heads, one JSON object a line"
         )
     root = cast(StudyEntry, entries[0].fact)
-    signed = check_heads(folder, entries, root)
+    signed, rests = check_heads(folder, entries, root)
     if copy:
         signed.append(check_checkpoints(entries, root.checkpoint_key, copy))
-    return ledger, signed
+    return ledger, signed, rests
 
 
-def check_heads(folder: Path, entries: list[Entry], root: StudyEntry) -> list[list[int]]:
-    """Return the sequences signed in each place.
+def check_heads(
+    folder: Path, entries: list[Entry], root: StudyEntry
+) -> tuple[list[list[int]], Rests]:
+    """Return the sequences signed in each place, and what the heads tell of the accounts.
 
     Raises VerificationFailed where a place tells another history, or lacks heads of the other.
     """
@@ -55,32 +75,33 @@ def check_heads(folder: Path, entries: list[Entry], root: StudyEntry) -> list[li
     if outside or outside_file.is_file() or is_holder:
         _check_behind(inside, outside, inside_file)
         _check_behind(outside, inside, outside_file)
-    told = set[bytes]()
-    for place in (inside_file, outside_file):
-        check_left(entries, place, told)
-    return [inside, outside]
+    return [inside, outside], list_rests((inside_file, outside_file))
 
 
-def check_left(entries: list[Entry], place: Path, told: set[bytes]) -> None:
-    """Raise VerificationFailed where a head tells another rest of an account than its entries.
+def list_rests(places: Iterable[Path]) -> Rests:
+    """Return what heads tell of the accounts; heads before format 2 tell nothing.
 
-    The signatures were checked before; heads before format 2 tell no rest. `told` are the lines
-    that were found right, to which this adds: the second place repeats the first.
+    The signatures were checked before. The second place repeats the first, so a line counts once.
     """
-    balances: Balances = {}
-    position = 0
-    for number, line in enumerate(read_lines(place), 1):
-        if line in told:
-            continue
-        told.add(line)
-        head = json.loads(line)
-        while position < len(entries) and entries[position].sequence <= head["sequence"]:
-            charges.move(balances, entries[position])
-            position += 1
-        if "left" in head and head["left"] != rest.left(balances):
+    rests, told = Rests(), set[bytes]()
+    for place in places:
+        for number, line in enumerate(read_lines(place), 1):
+            if line in told:
+                continue
+            told.add(line)
+            head = json.loads(line)
+            if "left" in head:
+                name = f"checkpoint {number} of {place.name}"
+                rests.setdefault(head["sequence"], []).append((name, head["left"]))
+    return rests
+
+
+def check_rests(rests: Rests, sequence: int, balances: Balances) -> None:
+    """Raise VerificationFailed where a head tells another rest of an account than its entries."""
+    for name, left in rests.get(sequence, ()):
+        if left != rest.left(balances):
             raise VerificationFailed(
-                f"checkpoint {number} of {place.name} tells another rest of the budget than the"
-                f" entries up to entry {head['sequence']}"
+                f"{name} tells another rest of the budget than the entries up to entry {sequence}"
             )
 
 

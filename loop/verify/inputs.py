@@ -36,10 +36,8 @@ class Recorded:
     "(repeat, split) -> digest of its questions; format 1 has those of repeat 0 alone"
     weights: dict[tuple[str, str, int], str] = field(default_factory=dict)
     "(plan, role, index) of a training -> digest of its weights"
-    orders: dict[tuple[str, str, int], dict[str, str]] = field(default_factory=dict)
-    """(plan, role, index) of a training on a table -> the inputs by which its weights can be
-    trained: digests of its order, empty where an export closed its seed, and of its notebook
-    """
+    trainings: dict[tuple[str, str, int], Job] = field(default_factory=dict)
+    "(plan, role, index) of a training on a table -> its job, by which its weights can be trained"
     notes: dict[str, str] = field(default_factory=dict)
     "propose plan -> digest of the notes that its agent left"
     looks: set[tuple[str, str]] = field(default_factory=set)
@@ -59,10 +57,7 @@ class Recorded:
             case LookEntry():
                 self.looks.add((fact.plan, name_split(fact.split)))
             case StartEntry() if fact.job.order.task.folds and stage(fact.job.role) == "train":
-                job, is_closed = fact.job, fact.job.order.seed is None
-                order = "" if is_closed else digest(job.order)
-                book = {one.name: one.digest for one in job.inputs if one.name == NOTEBOOK}
-                self.orders[job.plan, job.role, job.index] = {ORDER: order, **book}
+                self.trainings[fact.job.plan, fact.job.role, fact.job.index] = fact.job
             case JobEntry() if NOTES in fact.result.outputs:
                 self.notes[fact.plan] = fact.result.outputs[NOTES]
             case JobEntry() if WEIGHTS in fact.result.outputs:
@@ -140,6 +135,19 @@ def _list_inputs(
     writer = (job.plan, "champion-train", 0) if plan.reference else (plan.parent, "train", 0)
     if measures_proposing(plan):
         writer = (job.plan, "train", 0)
-    given = {one.name: one.digest for one in job.inputs}
-    again = [(n, d or given.get(n)) for n, d in recorded.orders.get(writer, {}).items()]
+    again = _list_order(job, recorded.trainings.get(writer))
     return [history, (WEIGHTS, recorded.weights.get(writer)), *again]
+
+
+def _list_order(job: Job, training: Job | None) -> list[tuple[str, str | None]]:
+    """Return the inputs by which a training on a table can be done: its order and its notebook.
+
+    An export may have closed the training's seed; then the order given to the job stands.
+    """
+    if training is None:
+        return []
+    given = {one.name: one.digest for one in job.inputs}
+    is_closed = training.order.seed is None
+    order = given.get(ORDER) if is_closed else digest(training.order)
+    book = [(one.name, one.digest) for one in training.inputs if one.name == NOTEBOOK]
+    return [(ORDER, order), *((name, blob or given.get(name)) for name, blob in book)]

@@ -77,6 +77,7 @@ def _fold_amended(memory: Memory, entry: Entry, fact: AmendedEntry) -> None:
         config=fact.config,
         reviewers=fact.reviewers,
         decided=fact.decided,
+        objective=digest(fact.config.objective),
         ahead=fact.ahead_seconds,
     )
 
@@ -232,7 +233,7 @@ def _fold_control(memory: Memory, entry: Entry, fact: ControlEntry) -> None:
         memory.subjects[entry.hash] = Subject(
             digest=entry.hash,
             classes=("resume",),
-            objective=digest(memory.rules.config.objective),
+            objective=memory.rules.objective,
             version=memory.rules.version,
         )
 

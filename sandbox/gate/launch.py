@@ -13,7 +13,6 @@ from collections.abc import Collection
 
 from configs.errors import Denied, Lapsed, Stopped, VerificationFailed
 from configs.records import Grant
-from sandbox.canonical import digest
 from sandbox.gate.grant import find_misuse
 from sandbox.gate.memory import Memory
 
@@ -40,7 +39,7 @@ def check_launch(memory: Memory, grant: Grant, now: float, revoked: Collection[s
         raise Halted(f"the study is slowed to {memory.per_hour} jobs an hour", "slow")
     if grant.plan in memory.recalled or plan.parent in memory.recalled:
         raise Denied(f"{name} is quarantined: it or an ancestor was recalled; nothing ran")
-    if plan.objective != digest(rules.config.objective):
+    if plan.objective != rules.objective:
         raise VerificationFailed(f"{name} was made for another objective; nothing ran")
     if plan.version != rules.version:
         versions = f"version {plan.version}, the study of {rules.version}"
@@ -56,7 +55,6 @@ def check_launch(memory: Memory, grant: Grant, now: float, revoked: Collection[s
         if answer.answer == "deny":
             denied = f"was denied by {answer.reviewer} after it was granted"
             raise Denied(f"{name} {denied}; nothing ran")
-    misuse = find_misuse(memory, grant) if rules.format > 1 else ""
-    if misuse:
+    if rules.format > 1 and (misuse := find_misuse(memory, grant)):
         text = f"the grant for {grant.role} {grant.index} of {name}: {misuse}; nothing ran"
         raise VerificationFailed(text)

@@ -45,8 +45,8 @@ from sandbox import budget, control, incident, keys, ledger
 from sandbox import gate as gates
 from sandbox.canonical import digest
 from sandbox.decision import unix
+from sandbox.gate import fold, launch, refusals
 from sandbox.gate import grant as grants
-from sandbox.gate import refusals
 from sandbox.gate.mandate import computable
 from sandbox.gate.memory import JobState
 
@@ -693,3 +693,20 @@ def test_another_campaign_may_record_a_plan_while_a_promotion_is_decided():
     plans[0] = Growing(repeat=0, purpose="baseline")
     wanted = SimpleNamespace(arm="self", repeat=0, change_class="recipe", bundle="b")
     assert not computable(True, wanted, plans) and len(plans) == 2
+
+
+def test_after_an_amendment_of_the_objective_no_plan_of_the_old_one_starts(tmp_path, go):
+    """The digest of the objective in force is worked out once, and anew with each amendment."""
+    cfg = config(tmp_path)
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    memory = gate_of(cfg).memory
+    assert memory.rules.objective == digest(cfg.objective)
+    name = next(name for name, plan in memory.plans.items() if plan.purpose == "candidate")
+    grant = grants.next_grant(memory, name, "train", 0)
+    changed = replace(cfg, objective=replace(cfg.objective, minimum_effect=0.3))
+    fact = SimpleNamespace(config=changed, reviewers=(), decided="", ahead_seconds=0)
+    fold._fold_amended(memory, None, fact)
+    assert memory.rules.objective == digest(changed.objective) != digest(cfg.objective)
+    with pytest.raises(VerificationFailed, match="made for another objective"):
+        launch.check_launch(memory, grant, 0.0, ())

@@ -27,6 +27,7 @@ from loop.command.main import cli
 from loop.people import acts, requests
 from loop.study import disk
 from loop.study import fork as forks
+from loop.verify.heads import open_verified
 from loop.verify.run import verify, verify_and_record
 from sandbox import budget, charges, control, heads, incident, keys, lock
 from sandbox.files import append_line, read_lines, replace_file
@@ -299,8 +300,9 @@ def test_a_head_with_another_rest_does_not_verify(cfg, tmp_path, kind):
         signature = signer.sign(heads.LABEL + heads.canonical(head)).hex()
         append_line(place, heads.canonical({**head, "signature": signature}))
     words = "another rest" if kind == "left" else "not signed"
-    with pytest.raises(VerificationFailed, match=words):
-        verify(folder)
+    for check in (verify, lambda run: open_verified(run, None)):
+        with pytest.raises(VerificationFailed, match=words):
+            check(folder)
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):

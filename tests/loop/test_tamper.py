@@ -2,6 +2,7 @@
 of the record and it does not verify.
 """
 
+import gc
 import json
 import shutil
 import sqlite3
@@ -291,6 +292,19 @@ def test_a_rewritten_history_that_says_the_same_verifies(done):
     entries = Ledger.at(done).entries()
     first = next(e for e in entries if e.kind == "decision")
     verify(rewritten(done, entries, first.place, first.body))
+
+
+def test_verifying_leaves_the_collector_of_cycles_as_it_was(done):
+    for act in (gc.enable, gc.disable):
+        act()
+        before = gc.isenabled()
+        verify(done)
+        assert gc.isenabled() == before
+    gc.enable()
+    (done / "summary.json").write_text("{")
+    with pytest.raises(VerificationFailed, match="no summary"):
+        verify(done)
+    assert gc.isenabled()
 
 
 FLOOD = 10_000

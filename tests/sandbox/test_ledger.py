@@ -444,6 +444,17 @@ def test_a_store_file_that_changes_after_it_was_read_is_read_and_checked_again(t
         store.get(name)
 
 
+def test_bytes_just_stored_are_held_and_their_file_is_checked_all_the_same(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    name = store.put(b"bytes")
+    with monkeypatch.context() as patch:
+        patch.setattr("sandbox.store.read_file", lambda _: pytest.fail("it was read"))
+        assert store.get(name) == b"bytes"
+    store._path(name).write_bytes(b"BYTES")
+    with pytest.raises(VerificationFailed, match="wrong bytes"):
+        store.get(name)
+
+
 def test_a_store_holds_few_bytes_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("sandbox.store.HELD_BYTES", 16 * 612)
     store = Store(tmp_path)
