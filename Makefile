@@ -84,3 +84,6 @@ bench: setup .bench/ready
 	.venv/bin/python tests/bench/bench.py
 	.venv/bin/python tests/bench/gates.py
 	.venv/bin/python tests/bench/peer.py
+	.venv/bin/python tests/bench/throughput.py throughput.json 1 0.2
+	.venv/bin/python tests/bench/scale.py measure scale.json
+	.venv/bin/python tests/bench/scale.py table scale.json
