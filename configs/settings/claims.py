@@ -35,6 +35,10 @@ MOST_START = 8
 """Trials of the start up to which own effects are claimed. With more the start tells a reader so
 much that own outcomes can add next to nothing.
 """
+REVIEWERS = ("screening", "estimate", "care")
+"""Rules that review write-ups."""
+CLAIMED = ("gain", "part", "elsewhere", "compute")
+"""Kinds of claims of write-ups."""
 PREFIX = "between, "
 """Part of an instrument's name that a claim may leave out."""
 
@@ -173,6 +177,19 @@ _FACTORY = {
     for one, other in permutations(FACTORY, 2)
     for name in ("defects deployed", "hours lived", "requests harmed", "gain", "gain per hour")
 }
+_SCIENTIST = {
+    f"between, scientist, {name}": Needs(settings=("writeups",), neutral=value)
+    for name, value in {
+        **{f"{who}, AUROC": 0.5 for who in REVIEWERS},
+        **{f"{who}, AUROC, law": 0.5 for who in REVIEWERS},
+        **{f"{who}, bias": 0.0 for who in REVIEWERS},
+        **{f"care minus {who}, AUROC": 0.0 for who in REVIEWERS[:2]},
+        **{f"care minus {who}, Brier saved": 0.0 for who in REVIEWERS[:2]},
+        **{f"replicates, {what}": 0.5 for what in (*CLAIMED, "gain, accepted")},
+        **{f"replicates, gain minus {what}": 0.0 for what in CLAIMED[1:]},
+        "novelty, claim, replicating minus not": 0.0,
+    }.items()
+}
 INSTRUMENTS: dict[str, Needs] = {
     "between, self minus {arm}": Needs(arms=("self", "{arm}")),
     **{f"between, {name}": Needs(arms=("self", *arms)) for name, arms in _TWINS.items()},
@@ -200,6 +217,7 @@ INSTRUMENTS: dict[str, Needs] = {
     **_FAULTS,
     **_ACCORD,
     **_FACTORY,
+    **_SCIENTIST,
     "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),
     "arms, {arm}, gain": Needs(arms=("{arm}",)),
     "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),

@@ -24,6 +24,7 @@ from configs.settings.programs import check_programs
 from configs.settings.proposer import Proposer
 from configs.settings.study import Study
 from configs.settings.task import TaskSetup
+from configs.settings.writeups import check_writeups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,7 @@ class Config:
         self._measurable()
         self._selecting()
         check_programs(self.study.programs, self.task, self.arms(), self.study)
+        check_writeups(self.study.writeups, self.task, self.objective.metric)
         slices, on_table = self.task.format().slices(), bool(self.task.table)
         need_measurable(self.study.claims, self.arms(), self.study, slices, on_table)
         self._affordable()

@@ -21,6 +21,7 @@ from configs.reader import later
 from configs.settings.accord import Pause, check_pause
 from configs.settings.claims import Claim
 from configs.settings.programs import Programs
+from configs.settings.writeups import Writeups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,8 @@ class Study:
     "how an archive of proposer programs grows, in the arms `programs_...`; null: none of them"
     pause: Pause | None = later(None)
     "how long the arms `..._paused` and `..._resumed` stand still; null: none of them"
+    writeups: Writeups | None = later(None)
+    "what write-ups of judged generations claim, and how it is checked; null: there are none"
     ablate: int = later(0)
     """most changes of an arm's last champion that are taken back, each alone, and measured as the
     closing look is: the knobs in their order, then source regions; absent or 0: none
@@ -162,17 +165,11 @@ class Study:
         for name in ("final_replicates", "larger_replicates"):
             count = getattr(self, name)
             need(count == 0 or 4 <= count <= 1000, name, count, "0, or between 4 and 1000")
-        need(
-            0 <= self.skill_proposals <= 100,
-            "skill_proposals",
-            self.skill_proposals,
-            "between 0 and 100",
-        )
+        for name in ("skill_proposals", "skill_parents"):
+            count = getattr(self, name)
+            need(0 <= count <= 100, name, count, "between 0 and 100")
         self._check_raised()
         check_pause(self.pause, self)
-        need(
-            0 <= self.skill_parents <= 100, "skill_parents", self.skill_parents, "between 0 and 100"
-        )
         cells = set(self.skill_cells)
         known = cells <= set(CELLS) and len(cells) == len(self.skill_cells)
         need(

@@ -62,6 +62,7 @@ EXAMPLES: dict[str, str] = {
     "mandate": "heirloop mandate grant --unattended study=quickstart",
     "mandate grant": "heirloop mandate grant --key ada --hours 8 study=quickstart",
     "notify": "heirloop notify runs/mine --watch",
+    "paper": "heirloop paper runs/tabulated",
     "pause": 'heirloop pause runs/quickstart --why "lunch"',
     "pending": "heirloop pending runs/mine",
     "plans": "heirloop plans runs/quickstart",

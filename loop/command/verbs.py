@@ -136,6 +136,11 @@ VERBS: dict[str, tuple[str, str]] = {
         "decide:notify",
         "Send the notices that are due, for a study whose loop does not run.",
     ),
+    "paper": (
+        "paper:paper",
+        "Write paper.html of a run: question, methods, results, write-ups with their blind review"
+        " and checks, limitations (docs/scientist.md).",
+    ),
     "pause": (
         "orders:pause",
         "Start no more jobs; running jobs end.",

@@ -40,6 +40,7 @@ from evals.programs import compare_programs
 from evals.proposing import proposed_apart
 from evals.retention import Guard
 from loop.instruments.gather import Records
+from loop.instruments.writeups import measure_writeups
 
 REFERENCES = ("random", "local", "tpe", "evolve")
 OPTIONAL = (
@@ -107,6 +108,8 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
         figures["factory"] = compare_lines(records.shifts)
     if records.programs:
         figures["programs"] = compare_programs(records.programs)
+    if records.claims:
+        figures["scientist"] = measure_writeups(records.claims, records.novelty)
     return {**figures, **equivalents(records, arms, cpu_us)}
 
 

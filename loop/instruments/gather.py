@@ -28,6 +28,7 @@ from evals.pace import Effort
 from evals.programs import Compared
 from evals.proposing import Proposing
 from evals.retention import Held
+from evals.writeups import Claim, Novelty
 from loop.facts.oversight import signed_decisions
 from loop.instruments.champions import read_champions
 from loop.instruments.closure import (
@@ -58,6 +59,7 @@ from loop.instruments.programs import read_compared
 from loop.instruments.proposing import read_proposing
 from loop.instruments.references import read_references
 from loop.instruments.run import Run
+from loop.instruments.writeups import read_claims, read_novelty
 from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
 
@@ -85,6 +87,12 @@ class Records:
     "arm -> the campaigns of its factory line"
     programs: dict[str, tuple[Compared, ...]] = field(default_factory=dict)
     "arm -> the best proposer program of each archive beside the first"
+    claims: tuple[Claim, ...] = ()
+    """claims of the write-ups with their checks (loop/instruments/writeups.py); empty without
+    study.writeups, before the end, and without the table
+    """
+    novelty: tuple[Novelty, ...] = ()
+    "how far each write-up is from earlier ones of its campaign"
     references: tuple[Held, ...] = ()
     """gains of reference changes per rung, on the same scale (loop/instruments/references.py)"""
     effort: Effort
@@ -187,6 +195,7 @@ def gather(runs: Sequence[Run]) -> Records:
         events={arm: tuple(e for run in runs for e in read_events(run, arm)) for arm in arms},
         plans={arm: tuple(p for run in runs for p in read_plans(run, arm)) for arm in arms},
         held={arm: tuple(h for run in runs for h in read_rungs(run, arm)) for arm in arms},
+        **_writeups(ended) if runs[0].config.study.writeups else {},
         references=read_references(runs),
         effort=effort,
         efforts=dict(_efforts(runs, arms, signed, PEOPLE)),
@@ -229,6 +238,14 @@ def _proposing(runs: Sequence[Run], arms: Sequence[str]) -> dict[str, tuple[Prop
 
 def _champions(ended: Sequence[Run], arms: Sequence[str]) -> dict[str, tuple[Champion, ...]]:
     return {arm: tuple(c for run in ended for c in read_champions(run, arm)) for arm in arms}
+
+
+def _writeups(ended: Sequence[Run]) -> dict[str, Any]:
+    """Return the claims of write-ups and their novelty."""
+    return {
+        "claims": tuple(claim for run in ended for claim in read_claims(run)),
+        "novelty": tuple(one for run in ended for one in read_novelty(run)),
+    }
 
 
 def _levels(ended: Sequence[Run]) -> dict[str, tuple[float, ...]]:

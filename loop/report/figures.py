@@ -17,6 +17,7 @@ from loop.report.dots import (
     draw_rungs,
 )
 from loop.report.lanes import draw_lanes
+from loop.report.paper_figures import draw_replicates, draw_review
 from loop.report.plot import to_svg
 from loop.report.shape import Table
 from loop.report.tree import draw_lineage
@@ -35,6 +36,8 @@ FIGURES: dict[str, Callable[..., Any]] = {
     "drift": draw_drift,
     "automation": draw_automation,
     "calibration": draw_calibration,
+    "replicates": draw_replicates,
+    "review": draw_review,
 }
 """Table -> function that draws it."""
 BESIDE = "beside: "

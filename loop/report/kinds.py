@@ -3,6 +3,7 @@
 from loop.report.kind import INTERVAL, TableKind
 from loop.report.kinds_champions import CHAMPIONS
 from loop.report.kinds_happened import HAPPENED
+from loop.report.kinds_paper import PAPER
 
 TABLES: dict[str, TableKind] = {
     "runs": TableKind(
@@ -50,6 +51,7 @@ TABLES: dict[str, TableKind] = {
     ),
     **HAPPENED,
     **CHAMPIONS,
+    **PAPER,
     "claims": TableKind(
         title="Registered claims",
         columns=(

@@ -146,9 +146,9 @@ def page(report: Report) -> str:
     evidence, plans = list[CitedView](), list[CitedView]()
     for name, cited in report.evidence.items():
         if not name.startswith("plan "):
-            evidence.append(_view_cited(name, cited, many))
+            evidence.append(view_cited(name, cited, many))
         elif name in linked:
-            plans.append(_view_cited(name, cited, many))
+            plans.append(view_cited(name, cited, many))
     sections = [section for section in report.sections if section.lines or section.tables]
     first = sum_up(report)
     return render(
@@ -175,7 +175,7 @@ def _view_first(report: Report, tables: Sequence[Table]) -> TableView | None:
         return None
     every = [table for section in report.sections for table in section.tables]
     arms = sorted({row[0] for table in every if table.name == "arms" for row in table.rows})
-    view = _view_table(tables[0], arms, tables[1] if len(tables) > 1 else None)
+    view = view_table(tables[0], arms, tables[1] if len(tables) > 1 else None)
     return replace(view, folded=False) if view.svg else None
 
 
@@ -186,7 +186,7 @@ def _view_section(section: Section) -> SectionView:
     for table in section.tables:
         if table.name not in ELSEWHERE:
             other = beside.get((table.name, table.study))
-            views.append(_view_table(table, arms.get(table.study, []), other))
+            views.append(view_table(table, arms.get(table.study, []), other))
     return SectionView(
         name=section.name,
         title=SECTIONS[section.name],
@@ -195,7 +195,7 @@ def _view_section(section: Section) -> SectionView:
     )
 
 
-def _view_table(table: Table, arms: Sequence[str], other: Table | None = None) -> TableView:
+def view_table(table: Table, arms: Sequence[str], other: Table | None = None) -> TableView:
     kind = TABLES[table.name]
     title = f"{kind.title}: {table.study}" if table.study else kind.title
     drawn = [table, other] if other else [table]
@@ -243,7 +243,7 @@ def _linked_plans(report: Report) -> Iterator[str]:
                 yield from (ledger for _, ledger in choose_rows(table, rows))
 
 
-def _view_cited(name: str, cited: Cited, many: bool) -> CitedView:
+def view_cited(name: str, cited: Cited, many: bool) -> CitedView:
     runs: dict[int, list[EntryView]] = {}
     for run, sequence, kind, pin in cited.listed:
         runs.setdefault(run, []).append(EntryView(text=f"{sequence} {kind}", pin=pin))

@@ -36,8 +36,11 @@ _WORLDS: dict[str, World] = {}
 """Digest of a table -> its world, read once a process."""
 
 
-def read_world(config: Config) -> World:
-    """Return the world of a study's table; raise BadInput for a table that cannot be used."""
+def read_world(config: Config, *, whole: bool = False) -> World:
+    """Return the world of a study's table, or the `whole` table beyond its fixed knobs.
+
+    Raises BadInput for a table that cannot be used.
+    """
     task = config.task
     need_same(task)
     if task.table_digest not in _WORLDS:
@@ -49,7 +52,7 @@ def read_world(config: Config) -> World:
         raise BadInput(
             f"table {task.table} has {world.table.folds} folds and the study pins {task.folds}"
         )
-    return world.within(task.fixed) if task.fixed else world
+    return world.within(task.fixed) if task.fixed and not whole else world
 
 
 class TabulatedBox:

@@ -42,6 +42,7 @@ ON_RUN = {
     "incident": ["list", "RUN"],
     "instruments": ["RUN"],
     "notify": ["RUN"],
+    "paper": ["RUN"],
     "pause": ["RUN"],
     "pending": ["RUN"],
     "plans": ["RUN"],
