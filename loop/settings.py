@@ -91,8 +91,8 @@ def _fill_in_cores(raw: Any) -> Any:
 def _check_arm(config: Config, arm: str) -> None:
     """Refuse an arm without the settings for its proposer, or without a box for its doors."""
     doors = config.proposer.door_trials(arm) or config.proposer.door_calls(arm)
-    right = "namespace, or proposer.trials=0 and proposer.calls=0: a Docker box has no doors"
-    need(config.box.kind != "docker" or not doors, "box.kind", config.box.kind, right)
+    right = "empty, or proposer.trials=0 and proposer.calls=0: that runtime has no doors"
+    need(not config.box.runtime or not doors, "box.runtime", config.box.runtime, right)
     wanted = proposer(arm).needs
     enough = config.task.notebook and config.study.start_trials >= FEWEST_START_TRIALS
     if variant(arm).proposer == "notebook" and not enough:

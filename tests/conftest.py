@@ -27,6 +27,8 @@ from configs.errors import NoBox
 from evals.data import questions
 from loop.study import open as study_open
 from sandbox import database, keys
+from sandbox.box.docker import DockerBox
+from sandbox.box.namespace import NamespaceBox
 
 ROOT = Path(__file__).resolve().parent.parent
 FAILED = pytest.StashKey[bool]()
@@ -129,6 +131,13 @@ def need_box(make, kind="namespace"):
         if kind in os.environ.get("HEIRLOOP_REQUIRE_BOX", "").split(","):
             raise
         pytest.skip(str(error))
+
+
+def real_box(kind):
+    """Make the namespace or the Docker box, or skip with the reason."""
+    if kind == "docker":
+        return need_box(lambda: DockerBox("heirloop-box", warm=True), kind)
+    return need_box(lambda: NamespaceBox(ROOT / ".box"))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ from sandbox.box import cgroup, seccomp
 from sandbox.box.base import SETTINGS, Execution
 from sandbox.box.unsafe import DEVICE, find_unsafe_setting
 
-INSIDE = (Path(__file__).parent / "zygote.py").read_text()
+HERE = Path(__file__).parent
+INSIDE = (HERE / "zygote.py").read_text()
 """Program inside the container."""
 OURS = ("/opt/box",)
 """Arguments of the program: the folder of packages that it imports before any job."""
@@ -83,6 +84,23 @@ class Container:
             self.group.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def find_collector(self) -> int:
+        """Return the pid of the container's first process, as this machine's kernel knows it.
+
+        Raises NoBox where that process is not here, or where this user may not see its namespace.
+        """
+        pid = int(self._api.inspect_container(self.ident)["State"]["Pid"])
+        reason = "the engine's containers are not processes of this machine"
+        try:
+            if self.ident in Path(f"/proc/{pid}/cgroup").read_text():
+                os.stat(f"/proc/{pid}/ns/pid_for_children")
+                return pid
+        except PermissionError:
+            reason = "this user may not see whose processes knock; run as root"
+        except OSError:
+            pass
+        raise NoBox(f"an agent's doors: {reason}, or set box=namespace")
+
     def _start(self) -> "Frames":
         """Attach to the container and start it; return its stream once the inside is ready."""
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
@@ -109,13 +127,18 @@ class Container:
         limits = execution.limits
         size = f"size={limits.disk_bytes},nr_inodes={limits.files}"
         options = f"{size},nosuid,nodev,mode=755,uid=1000,gid=1000"
+        doors = execution.doors
+        calls = seccomp.profile(doors=doors is not None, tcp=bool(doors and doors.forwarded))
+        more = {str(doors.folder): "/doors"} if doors else {}
+        more |= {str(HERE / "forward.py"): "/opt/forward.py"} if doors else {}
+        binds = {str(self.folder): "/in", **more}
         host = api.create_host_config(
             network_mode="none",
             read_only=True,
             cap_drop=["ALL"],
             ipc_mode="private",
             runtime=runtime or None,
-            security_opt=["no-new-privileges:true", f"seccomp={json.dumps(seccomp.profile())}"],
+            security_opt=["no-new-privileges:true", f"seccomp={json.dumps(calls)}"],
             mem_limit=most.memory_bytes,
             memswap_limit=most.memory_bytes,
             pids_limit=most.processes,
@@ -126,7 +149,7 @@ class Container:
                 {"Name": "nofile", "Soft": 256, "Hard": 256},
                 {"Name": "core", "Soft": 0, "Hard": 0},
             ],
-            binds={str(self.folder): {"bind": "/in", "mode": "ro"}},
+            binds={path: {"bind": place, "mode": "ro"} for path, place in binds.items()},
             tmpfs={"/tmp": f"{options},exec", "/out": options, "/dev/shm": options},
             log_config={"Type": "none"},
             cgroup_parent=f"/heirloop/{name}" if self.group else None,
@@ -151,6 +174,7 @@ class Container:
             api.inspect_container(created["Id"])["HostConfig"],
             str(self.folder),
             DEVICE if execution.gpu else [],
+            more,
         )
         if wrong:
             api.remove_container(created["Id"], force=True)

@@ -68,24 +68,27 @@ class DockerBox:
         """Execute once; see `Box.run`."""
         if self._stopped:
             return report_failure("stopped before it began")
-        if execution.doors:
-            return report_failure("the Docker box has no doors for an agent; set box=namespace")
+        if execution.doors and self._runtime:
+            return report_failure(f"box.runtime={self._runtime} has no doors for an agent")
         began = time.monotonic()
         kind = (execution.study, execution.cpu, execution.limits, execution.gpu is not None)
         with self._lock:
-            waiting = self._waiting.get(kind, [])
+            # An agent with doors has a container of its own, which alone sees their folder.
+            waiting = [] if execution.doors else self._waiting.get(kind, [])
             container = waiting.pop() if waiting else None
         try:
             container = container or self._make(execution)
         except Exception as error:  # the engine's own errors have no common type
             wall_us = int((time.monotonic() - began) * 1e6)
             return report_failure(f"the engine failed: {str(error)[:200]}", wall_us)
-        if self._warm:
+        if self._warm and not execution.doors:
             self._spawner.submit(self._prepare, kind, execution)
         try:
             if not self._admit(container):
                 return report_failure("stopped before it began", container.startup_us)
             return self._run_in(container, execution)
+        except NoBox as error:
+            return report_failure(str(error), container.startup_us)
         except Exception as error:
             # The use of the job is unknown, so its limit is charged.
             return report_failure(
@@ -94,6 +97,8 @@ class DockerBox:
                 execution.limits.cpu_us,
             )
         finally:
+            if execution.doors:
+                execution.doors.close()
             self._clear(container)
 
     def stop(self) -> None:
@@ -226,13 +231,15 @@ class DockerBox:
             self._api().rename(container.ident, f"heirloop-{execution.key}-{container.ident[:12]}")
         if group:
             group.allow_memory(execution.limits.memory_bytes)
+        if execution.doors:
+            execution.doors.open(container.find_collector())
         if execution.gpu:
             execution.gpu.open()
         outcome = watch(
             execution,
             container.frames,
             group,
-            lambda: self._kill(container.ident, group),
+            lambda: self._end(execution, container),
             started=time.monotonic(),
             startup_us=container.startup_us,
             in_group_us=container.startup_us if group else 0,
@@ -242,6 +249,12 @@ class DockerBox:
             # It raises if the engine is gone: then the box failed, not the program.
             self._api().ping()
         return outcome
+
+    def _end(self, execution: Execution, container: Container) -> None:
+        """Close a job's doors, then kill it."""
+        if execution.doors:
+            execution.doors.close()  # so that nobody comes in during the kill
+        self._kill(container.ident, container.group)
 
     def _kill(self, ident: str, group: cgroup.Group | None) -> None:
         if group and group.kill():

@@ -1,10 +1,10 @@
 """The forwarder of an agent's job: a library that speaks TCP reaches the door `model` through it.
 
 It runs in the box, before the job's walls go up: it raises the loopback device of the job's own
-network namespace, listens on 127.0.0.1, and forks a process of the job, which the job pays for.
-That process has the job's walls and one system call more, to accept. It copies bytes between each
-connection and the door's Unix socket and reads no meaning in them: the porter parses them, as any
-others. It needs the standard library alone, and is a single file.
+network namespace where that is down, listens on 127.0.0.1, and forks a process of the job, which
+the job pays for. That process has the job's walls and one system call more, to accept. It copies
+bytes between each connection and the door's Unix socket and reads no meaning in them: the porter
+parses them, as any others. It needs the standard library alone, and is a single file.
 """
 
 import fcntl
@@ -18,8 +18,8 @@ from typing import Any
 ADDRESS = "127.0.0.1"
 OPEN_MOST, BYTES = 8, 65_536
 """Connections open at once, and bytes that wait in one direction of one of them."""
-SET_FLAGS, UP = 0x8914, 1
-"""SIOCSIFFLAGS and IFF_UP of linux/sockios.h and linux/if.h"""
+GET_FLAGS, SET_FLAGS, UP = 0x8913, 0x8914, 1
+"""SIOCGIFFLAGS, SIOCSIFFLAGS and IFF_UP of linux/sockios.h and linux/if.h"""
 
 
 class Pair:
@@ -75,7 +75,8 @@ class Pair:
 def start(order: dict[str, Any], confine: Callable[[dict[str, Any]], None]) -> None:
     """Listen, and fork the process that forwards; return in the job. Raises OSError."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    fcntl.ioctl(listener, SET_FLAGS, struct.pack("16sH22x", b"lo", UP))
+    if not _is_up(listener):  # a container's is up already
+        fcntl.ioctl(listener, SET_FLAGS, struct.pack("16sH22x", b"lo", UP))
     listener.bind((ADDRESS, order["ports"][0]))
     listener.listen(16)
     if os.fork():
@@ -91,6 +92,12 @@ def start(order: dict[str, Any], confine: Callable[[dict[str, Any]], None]) -> N
         serve(socket.socket(fileno=3), order["forward"]["door"])
     finally:
         os._exit(1)
+
+
+def _is_up(listener: socket.socket) -> bool:
+    """Tell whether the loopback device of this network namespace is up."""
+    told = fcntl.ioctl(listener, GET_FLAGS, struct.pack("16s24x", b"lo"))
+    return bool(struct.unpack_from("16xH", told)[0] & UP)
 
 
 def serve(listener: socket.socket, door: str) -> None:

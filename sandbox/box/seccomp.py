@@ -206,8 +206,11 @@ def program_of(names: Sequence[str], machine: str = "") -> bytes:
     return b"".join(struct.pack("HBBI", *line) for line in code)
 
 
-def profile() -> dict[str, Any]:
-    """Return the list as a profile for the Docker engine."""
+def profile(doors: bool = False, tcp: bool = False) -> dict[str, Any]:
+    """Return the list as a profile for the Docker engine; `doors` and `tcp` as for `program`.
+
+    With `tcp` it also has the calls by which a forwarder starts to listen (forward.py).
+    """
     allowed = {"action": "SCMP_ACT_ALLOW"}
     clone = {"index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
     return {
@@ -221,8 +224,32 @@ def profile() -> dict[str, Any]:
             {"names": [*names(), *SETUP], **allowed},
             {"names": ["clone"], "args": [clone], **allowed},
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38},
+            *({**rule, **allowed} for rule in _list_rules(tcp) if doors),
         ],
     }
+
+
+def _list_rules(tcp: bool) -> list[dict[str, Any]]:
+    """Return an agent's further calls in the engine's format; one matching rule is enough."""
+    calls = DOOR_CALLS + (f", bind 0 0, listen 0 0, {FORWARDER_CALLS}" if tcp else "")
+
+    def has(index: int, value: int, mask: int = 0) -> dict[str, Any]:
+        if mask:
+            return {"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
+        return {"index": index, "value": value, "valueTwo": 0, "op": "SCMP_CMP_EQ"}
+
+    stream = has(1, STREAM, 0xFFFFFFFF ^ HOW_OPENED)
+    flags = has(3, 0, OUT_OF_BAND | FAST_OPEN)
+    rules: list[dict[str, Any]] = [
+        {"names": [row[0] for row in _rows(calls)]},
+        {"names": ["socket", "socketpair"], "args": [has(0, UNIX), stream]},
+        {"names": ["sendto", "recvfrom"], "args": [flags]},
+    ]
+    if tcp:
+        protocols = [has(2, 0), has(2, TCP)]
+        rules += [{"names": ["socket"], "args": [has(0, INET), stream, one]} for one in protocols]
+        rules += [{"names": ["setsockopt"], "args": [has(1, TCP), has(2, NO_DELAY)]}]
+    return rules
 
 
 def _machine(name: str = "") -> tuple[int, int]:

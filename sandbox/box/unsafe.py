@@ -26,15 +26,19 @@ MUST_BE_EMPTY = (
 
 
 def find_unsafe_setting(
-    host: dict[str, Any], folder: str, devices: Sequence[Mapping[str, Any]] = ()
+    host: dict[str, Any],
+    folder: str,
+    devices: Sequence[Mapping[str, Any]] = (),
+    more: Mapping[str, str] | None = None,
 ) -> str:
     """Return the first unsafe setting of a container, or an empty string.
 
-    Unsafe are privileges, namespaces of the host, every mount but `folder`, and every request of a
-    device but `devices`.
+    Unsafe are privileges, namespaces of the host, every mount but `folder` and `more` (path here ->
+    place inside, read-only), and every request of a device but `devices`.
     """
     if list(host.get("DeviceRequests") or ()) != list(devices):
         return f"DeviceRequests is {host.get('DeviceRequests')!r}"
+    binds = [f"{path}:{place}:ro" for path, place in {folder: "/in", **(more or {})}.items()]
     right = {
         "Privileged": False,
         "ReadonlyRootfs": True,
@@ -43,7 +47,7 @@ def find_unsafe_setting(
         "UTSMode": "",
         "UsernsMode": "",
         "CapDrop": ["ALL"],
-        "Binds": [f"{folder}:/in:ro"],
+        "Binds": binds,
     }
     for name, value in right.items():
         if host.get(name) != value:

@@ -116,7 +116,9 @@ def enter_root() -> None:
 
 
 def confine(order: dict[str, Any]) -> None:
-    """Set limits per process as a backstop, drop every capability, and forbid new privileges."""
+    """Fork a port's forwarder; then limit this process, drop capabilities and new privileges."""
+    if order["ports"]:
+        runpy.run_path("/opt/forward.py")["start"](order, confine)
     with contextlib.suppress(OSError):  # the first process to be killed when memory ends
         Path("/proc/self/oom_score_adj").write_text("1000")
     used = re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())
@@ -249,8 +251,6 @@ def serve(control: socket.socket, fd: int, log: int) -> int:
         enter_root()
         most = (order["processes"] + 8,) * 2
         resource.setrlimit(resource.RLIMIT_NPROC, most)  # defence: process limit
-        if order["ports"]:
-            runpy.run_path("/opt/forward.py")["start"](order, confine)
         confine(order)
         os.write(done, b"!")
         return run_job(order, log)

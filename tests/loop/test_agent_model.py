@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, need_box
+from conftest import ROOT, on, real_box
 from defences import instead
 from fakes import FakeBox, outcome
 from stub_model import propose, say, send, stub
@@ -13,7 +13,6 @@ from studies import better, config, entries, mandate, publishing
 from configs.errors import BadInput
 from loop.propose.agent import doors, model
 from loop.verify.run import verify
-from sandbox.box.namespace import NamespaceBox
 from sandbox.store import Store
 
 KEY = "sk-canary-4f1d0b7a92"
@@ -59,16 +58,15 @@ def of_kind(cfg, kind):
     return [e.body for e in entries(cfg) if e.kind == kind]
 
 
-def test_an_agent_in_the_namespace_box_asks_the_model_and_never_sees_the_key(
-    tmp_path, go, monkeypatch
-):
+@pytest.mark.parametrize("kind", [on("namespace"), on("docker")])
+def test_an_agent_in_a_box_asks_the_model_and_never_sees_the_key(tmp_path, go, monkeypatch, kind):
     monkeypatch.setenv("MODEL_KEY", KEY)
     fast = ["task=fast", "task.planned_cpu_us=100000", "task.train_items=500"]
     with stub(propose(depth=3), propose(width=96)) as server:
         named = "proposer.llm.key_variable=MODEL_KEY"
         cfg = asking(tmp_path, server.url, named, *fast)
         mandate(cfg)
-        assert go(cfg, need_box(lambda: NamespaceBox(ROOT / ".box")))["finished"]
+        assert go(cfg, real_box(kind))["finished"]
     assert len(server.asked) == 2
     assert all(heads["Authorization"] == f"Bearer {KEY}" for _, heads, _ in server.asked)
     changed = [b["plan"]["changed"] for b in of_kind(cfg, "plan")]
@@ -251,8 +249,8 @@ def test_a_door_without_a_model_or_a_budget_or_a_key_is_refused_before_the_study
         config(tmp_path, "study.arms=[agent]", "proposer=agent", agent, "proposer.calls=3")
     with pytest.raises(BadInput, match=r"budget\.tokens"):
         asking(tmp_path, "http://127.0.0.1:1/v1", "budget.tokens=100")
-    with pytest.raises(BadInput, match="a Docker box has no doors"):
-        asking(tmp_path, "http://127.0.0.1:1/v1", "box=docker")
+    with pytest.raises(BadInput, match="that runtime has no doors"):
+        asking(tmp_path, "http://127.0.0.1:1/v1", "box=docker", "box.runtime=runsc")
     cfg = asking(tmp_path, "http://127.0.0.1:1/v1", "proposer.llm.key_variable=MODEL_KEY")
     mandate(cfg)
     with pytest.raises(BadInput, match="holds no key"):

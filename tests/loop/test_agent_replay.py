@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import ROOT, need_box
+from conftest import ROOT, on, real_box
 from fakes import FakeBox, outcome
 from stub_model import say, stub
 from studies import better, config, entries, mandate
@@ -11,7 +11,6 @@ from studies import better, config, entries, mandate
 from configs.errors import BadInput, VerificationFailed
 from loop.verify.replay import replay
 from loop.verify.run import verify
-from sandbox.box.namespace import NamespaceBox
 
 EXAMPLE = ROOT / "docs" / "examples" / "trial_agent.py"
 WIDE = {"hypothesis": "wider", "knobs": {"width": 96}}
@@ -110,14 +109,15 @@ def test_other_proposals_from_the_same_answers_are_a_difference(tmp_path, go):
             again(tmp_path, go, cfg, Agent(ASKS, notes=b"other"))
 
 
-def test_an_agent_in_the_namespace_box_is_replayed(tmp_path, go):
+@pytest.mark.parametrize("kind", [on("namespace"), on("docker")])
+def test_an_agent_in_a_box_is_replayed(tmp_path, go, kind):
     fast = ["task=fast", "task.planned_cpu_us=100000", "task.train_items=500", "proposer.calls=0"]
     cfg = settings(tmp_path, "http://127.0.0.1:1/v1", *fast)
     mandate(cfg)
     run = tmp_path / "runs" / "t"
-    assert go(cfg, need_box(lambda: NamespaceBox(ROOT / ".box")))["finished"]
+    assert go(cfg, real_box(kind))["finished"]
     before = sum(e.kind == "start" for e in entries(cfg))
-    box = need_box(lambda: NamespaceBox(ROOT / ".box"))
+    box = real_box(kind)
     assert go(cfg, box, lambda _: replay(run, asked_plan(cfg)))["same"]
     assert sum(e.kind == "start" for e in entries(cfg)) == before
     verify(run)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import ROOT, need_box
+from conftest import ROOT, on, real_box
 from fakes import FakeBox, outcome
 from studies import SMALL, better, config, entries, gate_of, mandate
 
@@ -14,7 +14,6 @@ from loop.people.view import view_subject
 from loop.propose import ask
 from loop.verify.run import verify
 from sandbox.box import tcp
-from sandbox.box.namespace import NamespaceBox
 from sandbox.store import Store
 
 KEEPER = ROOT / "docs" / "examples" / "keeper_agent.py"
@@ -42,10 +41,11 @@ def shown(box):
     return [execution.files for execution in box.ran if execution.role == "agent"]
 
 
-def test_an_agent_in_the_namespace_box_reads_its_history_and_its_notes(tmp_path, go):
+@pytest.mark.parametrize("kind", [on("namespace"), on("docker")])
+def test_an_agent_in_a_box_reads_its_history_and_its_notes(tmp_path, go, kind):
     cfg = config(tmp_path, *AGENT, *FAST)
     mandate(cfg)
-    box = need_box(lambda: NamespaceBox(ROOT / ".box"))
+    box = real_box(kind)
     assert go(cfg, box)["finished"]
     run = tmp_path / "runs" / "t"
     store, plans = Store(run / "store"), [b["plan"] for b in facts_of_kind(cfg, "plan")]

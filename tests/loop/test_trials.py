@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, need_box
+from conftest import ROOT, on, real_box
 from defences import instead
 from fakes import FakeBox, outcome
 from studies import better, config, entries, mandate
@@ -13,7 +13,6 @@ from configs.errors import Denied
 from loop import cycle
 from loop.propose.agent import doors, trials
 from loop.verify.run import verify
-from sandbox.box.namespace import NamespaceBox
 from sandbox.canonical import canonical, digest
 
 AGENT = [
@@ -103,11 +102,12 @@ def test_a_score_is_told_as_the_ladder_releases_it(tmp_path, go):
     assert second["outcome"] == "not better" and second["score"] is None
 
 
-def test_an_agent_in_the_namespace_box_keeps_what_is_better(tmp_path, go):
+@pytest.mark.parametrize("kind", [on("namespace"), on("docker")])
+def test_an_agent_in_a_box_keeps_what_is_better(tmp_path, go, kind):
     fast = ["task=fast", "task.planned_cpu_us=100000", "task.train_items=500"]
     cfg = config(tmp_path, *AGENT, *fast)
     mandate(cfg)
-    assert go(cfg, need_box(lambda: NamespaceBox(ROOT / ".box")))["finished"]
+    assert go(cfg, real_box(kind))["finished"]
     tried = [body["plan"]["changed"] for body in trial_plans(cfg)]
     candidates = [
         b["plan"]["changed"] for b in of_kind(cfg, "plan") if b["plan"]["purpose"] == "candidate"

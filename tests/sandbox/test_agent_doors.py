@@ -10,17 +10,19 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, need_box
+from conftest import ROOT, on, real_box
 from defences import instead
 
 from configs.errors import NoBox
 from configs.job import Limits
 from loop.plan import source
-from sandbox.box import seccomp
+from sandbox.box import namespace, seccomp
 from sandbox.box.base import Execution
-from sandbox.box.namespace import NamespaceBox
+from sandbox.box.container import Container
+from sandbox.box.docker import DockerBox
 from sandbox.door import doors as door_module
 from sandbox.door import spawn
 from sandbox.door.doors import DooredBox, Doors, Reply, refuse
@@ -61,9 +63,9 @@ def echo(request):
     return Reply(status=200, body=json.dumps(request).encode())
 
 
-@pytest.fixture(scope="module")
-def box():
-    made = need_box(lambda: NamespaceBox(ROOT / ".box"))
+@pytest.fixture(scope="module", params=[on("namespace"), on("docker")])
+def box(request):
+    made = real_box(request.param)
     yield made
     made.close()
 
@@ -182,6 +184,39 @@ def test_a_peer_is_known_by_the_kernel_s_numbers_alone():
         assert not door._is_inside(ours)
     doors.finish()
     assert not doors.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "match"),
+    [
+        ("here", "not processes of this machine"),
+        ("gone", "not processes of this machine"),
+        ("closed", "may not see whose processes knock"),
+    ],
+)
+def test_a_container_s_process_is_known_by_this_machine_s_kernel(monkeypatch, place, match):
+    """The engine may be another machine's, and its number that of any process here."""
+
+    def stat(path):
+        raise PermissionError(path)
+
+    pid = 0 if place == "gone" else os.getpid()
+    container = Container.__new__(Container)
+    container._api = SimpleNamespace(inspect_container=lambda _: {"State": {"Pid": pid}})
+    container.ident = "0123456789ab"
+    if place == "closed":
+        monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(NoBox, match=match):
+        container.find_collector()
+
+
+@pytest.mark.docker
+def test_a_runtime_that_closes_sockets_of_the_host_has_no_doors(monkeypatch):
+    box = real_box("docker")
+    monkeypatch.setattr(box, "_runtime", "runsc")
+    outcome, _, counts = run(box, "pass")
+    box.close()
+    assert (outcome.status, counts) == ("box", {}) and "has no doors" in outcome.detail
 
 
 # What an agent may call
@@ -635,17 +670,20 @@ def test_an_agent_that_hangs_up_is_answered_and_pays_all_the_same(monkeypatch):
 
 @pytest.mark.parametrize("stands", [True, False])
 def test_doors_are_closed_before_the_kill(box, monkeypatch, stands):
-    from sandbox.box import namespace
+    open_at_kill, place = [], []
+    where = namespace if box.kind == "namespace" else DockerBox
+    real = where._kill
 
-    open_at_kill, real, place = [], namespace._kill, []
-
-    def kill(pid, group):
+    def kill(*given):
         open_at_kill.extend(one.exists() for one in place)
-        real(pid, group)
+        real(*given)
 
-    monkeypatch.setattr(namespace, "_kill", kill)
-    if not stands:
+    monkeypatch.setattr(where, "_kill", kill)
+    if not stands and box.kind == "namespace":
         monkeypatch.setattr(namespace, "_end", lambda execution, pid, group: kill(pid, group))
+    elif not stands:
+        ends = lambda box, _, container: kill(box, container.ident, container.group)  # noqa: E731
+        monkeypatch.setattr(DockerBox, "_end", ends)
     run(box, "pass", begun=lambda doors: place.append(doors.folder / "trial"))
     assert open_at_kill and any(open_at_kill) != stands
 

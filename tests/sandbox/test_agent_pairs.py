@@ -3,11 +3,10 @@ and each wall taken out.
 """
 
 import pytest
-from conftest import ROOT, need_box
-from test_agent_tcp import PERM, job, need_port, run
+from conftest import on, real_box
+from test_agent_tcp import PERM, anew, job, need_port, run
 
 from sandbox.box import seccomp, tcp
-from sandbox.box.namespace import NamespaceBox
 
 MSG_CALLS = "socketpair 53 199, sendmsg 46 211, recvmsg 47 212"
 NOTHING = (0xFFFFFFFF, 0xFFFFFFFF)
@@ -15,9 +14,9 @@ NOTHING = (0xFFFFFFFF, 0xFFFFFFFF)
 UNSUPPORTED = 95
 
 
-@pytest.fixture(scope="module")
-def box():
-    made = need_box(lambda: NamespaceBox(ROOT / ".box"))
+@pytest.fixture(scope="module", params=[on("namespace"), on("docker")])
+def box(request):
+    made = real_box(request.param)
     yield made
     made.close()
 
@@ -89,6 +88,9 @@ def test_no_other_role_has_pairs_and_no_agent_without_a_door(monkeypatch, box, s
         monkeypatch.setattr(
             tcp.seccomp, "program", lambda **given: real(**{**given, "doors": True})
         )
+        engine = seccomp.profile
+        monkeypatch.setattr(seccomp, "profile", lambda **given: engine(doors=True))
+        box = anew(box)
     for role in ("train", "agent"):
         outcome = box.run(job("print(tried(socket.socketpair))", role))
         assert outcome.log.decode().split() == [str(PERM) if stands else "through"], outcome.log

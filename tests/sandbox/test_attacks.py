@@ -986,9 +986,10 @@ def any_peer(h):
     h.patch.setattr(door.Door, "_is_inside", lambda *_: True)
 
 
-@hole("S27")
+@hole("S27", docker=("S27",))
 def any_call_of_an_agent(h):
     h.remove("system call list")
+    h.seccomp = False  # the engine's profile, which closes the same
 
 
 @hole("S27b")
