@@ -118,6 +118,8 @@ class Arm:
     """how an archive of proposer programs chooses the parent of the next (docs/proposers.md): by
     the productivity of its clade, by its own score, at random; empty: no such archive
     """
+    maker: Literal["operators", "model"] = "operators"
+    "who makes the next program of such an archive: operators on the text, or the outside model"
     reseeds: bool = False
     """whether its proposals change nothing, and its candidates train under seeds of their own: a
     comparison of like with like (an A/A test), in which every difference is noise
@@ -173,6 +175,7 @@ ARMS: dict[str, Arm] = {
     "programs_clade": Arm(proposer="command", programs="clade"),
     "programs_score": Arm(proposer="command", programs="score"),
     "programs_random": Arm(proposer="command", programs="random"),
+    "programs_model": Arm(proposer="command", programs="clade", maker="model"),
     "tests_alone": Arm(proposer="hostile", line=("tests",)),
     "reviewed": Arm(proposer="hostile", line=("tests", "review")),
     "reviewed_half": Arm(proposer="hostile", line=("tests", "weak review")),

@@ -58,6 +58,9 @@ def check_programs(
     if programs is None:
         return
     need(not task.folder, "study.arms", evolving[0], "another arm with task program")
+    asking = [arm for arm in evolving if variant(arm).maker == "model"]
+    right = f"1 with arm {asking[0]}: a generation is one question" if asking else ""
+    need(not asking or study.proposals == 1, "study.proposals", study.proposals, right)
     need(study.skill_proposals > 0, "study.skill_proposals", 0, f"above 0 with arm {evolving[0]}")
     need(study.skill_parents > 0, "study.skill_parents", 0, f"above 0 with arm {evolving[0]}")
     for knob, value in programs.held_out.items():

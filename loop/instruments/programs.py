@@ -8,7 +8,7 @@ from configs.entries import ProgramEntry
 from evals.programs import Compared, find_best
 from loop.instruments.gains import list_worths, read_asks_at
 from loop.instruments.run import Run
-from loop.propose.programs.archive import list_programs
+from loop.propose.programs.child import list_programs
 
 
 def read_compared(run: Run, arm: str) -> Iterator[Compared]:

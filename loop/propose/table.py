@@ -168,5 +168,8 @@ def proposer(arm: str) -> Proposer:
 
 
 def asks_outside(config: Config, arm: str) -> bool:
-    """Tell whether an arm asks an outside model: as its proposer, or at its agent's door."""
-    return proposer(arm).where == "outside" or config.proposer.door_calls(arm) > 0
+    """Tell whether an arm asks an outside model: as its proposer, at its agent's door, or for the
+    programs of its archive.
+    """
+    asks = proposer(arm).where == "outside" or variant(arm).maker == "model"
+    return asks or config.proposer.door_calls(arm) > 0

@@ -17,14 +17,8 @@ from configs.settings.config import Config
 from evals.programs import find_best
 from loop.facts.facts import Facts
 from loop.facts.places import SELECTING
-from loop.propose.programs.archive import (
-    FILE,
-    choose_for,
-    edit_for,
-    list_parents,
-    list_programs,
-    read_program,
-)
+from loop.propose.programs.archive import list_parents, read_program
+from loop.propose.programs.child import FILE, choose_for, edit_for, list_programs, read_for
 from loop.propose.skill import Use
 from loop.study.items import repeat_secret
 from loop.verify.state import need
@@ -82,11 +76,17 @@ def _check(
             plan and (plan.purpose, plan.parent) == ("program", above),
             "its plan has another parent",
         )
+    if fact.plan and number and variant(fact.arm).maker == "model":
+        asked = facts.plans.get(facts.asks.get((*key, number), ""))
+        need(asked and asked.parent == above, "the model was asked about another program")
+        text, edits = read_for(facts, store, key, number, fact.parent)
+        made = store.get_bundle(facts.plans[fact.plan].bundle)[FILE]
+        need((made, fact.edits) == (text.encode(), edits), "its answer makes another program")
     if secret is None or not number:
         return
     secret = repeat_secret(secret, fact.repeat)
     need(choose_for(fact.arm, secret, known) == fact.parent, "its arm chooses another parent")
-    if fact.plan:
+    if fact.plan and variant(fact.arm).maker == "operators":
         text, edits = edit_for(config, facts, store, key, secret, number, fact.parent)
         made = store.get_bundle(facts.plans[fact.plan].bundle)[FILE]
         need((made, fact.edits) == (text.encode(), edits), "operators make another program")
@@ -99,9 +99,15 @@ def _check_plan(
     if not variant(plan.arm).programs or plan.purpose not in ("propose", "select", "skill"):
         return
     key, study = (plan.arm, plan.repeat), config.study
+    right: object
     selects, ends = plan.index >= SELECTING, plan.generation - study.skill_generation(0)
     if plan.purpose == "propose":
-        if selects:
+        if not selects and plan.generation <= study.generations:
+            # asked for a child: its entry says of which program
+            need(variant(plan.arm).maker == "model", "nobody is asked for a child here")
+            made = [one.plan for one in facts.selecting.programs.get(key, [])]
+            right = plan.parent if plan.parent in made else None
+        elif selects:
             right = facts.at.get((*key, plan.generation, 0 if plan.generation else 1))
         else:
             own = facts.selecting.programs.get(key, [])

@@ -250,7 +250,7 @@ def test_a_door_without_a_model_or_a_budget_or_a_key_is_refused_before_the_study
     with pytest.raises(BadInput, match=r"budget\.tokens"):
         asking(tmp_path, "http://127.0.0.1:1/v1", "budget.tokens=100")
     with pytest.raises(BadInput, match="that runtime has no doors"):
-        asking(tmp_path, "http://127.0.0.1:1/v1", "box=docker", "box.runtime=runsc")
+        asking(tmp_path, "http://127.0.0.1:1/v1", "box=docker", "+box.runtime=runsc")
     cfg = asking(tmp_path, "http://127.0.0.1:1/v1", "proposer.llm.key_variable=MODEL_KEY")
     mandate(cfg)
     with pytest.raises(BadInput, match="holds no key"):

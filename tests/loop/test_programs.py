@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeBox, outcome
+from stub_model import say, stub
 from studies import mandate
 
 from configs.build import strict_json
@@ -24,8 +25,9 @@ from loop.instruments.measure import measure
 from loop.instruments.programs import read_compared
 from loop.instruments.run import Run
 from loop.plan import Draft
-from loop.propose.programs import archive
+from loop.propose.programs import child
 from loop.propose.programs.edits import mutate_program
+from loop.propose.programs.model import read_child
 from loop.propose.question import JOBS
 from loop.settings import compose_settings
 from loop.study.open import open_study
@@ -143,7 +145,7 @@ def play(go, text, *more):
 @pytest.fixture
 def planted(go, tmp_path_factory, monkeypatch):
     """Return the study of the planted family, run once for all tests that only read it."""
-    monkeypatch.setattr(archive, "mutate_program", better)
+    monkeypatch.setattr(child, "mutate_program", better)
     if not KEPT:
         play(go, PLANTED, "study.repeats=10")
         KEPT.append(tmp_path_factory.mktemp("kept") / "runs")
@@ -159,7 +161,7 @@ def test_where_a_better_program_is_known_it_wins(planted):
     gain = figure["programs_clade"]["gain"]
     assert gain.over(0.1), gain
     for key, programs in planted.facts.selecting.programs.items():
-        best = find_best(archive.list_programs(planted.facts, key))
+        best = find_best(child.list_programs(planted.facts, key))
         bundle = planted.facts.plans[programs[best].plan].bundle
         made = any(one.edits == ("BETTER = 1",) for one in programs)
         assert ("BETTER = 1" in program_of(bundle)) == made
@@ -168,7 +170,7 @@ def test_where_a_better_program_is_known_it_wins(planted):
 
 
 def test_where_all_programs_are_equal_none_is_said_to_be_better(go, monkeypatch):
-    monkeypatch.setattr(archive, "mutate_program", note)
+    monkeypatch.setattr(child, "mutate_program", note)
     run = play(go, EQUAL, "study.repeats=10", "study.arms=[programs_random]")
     rows = list(read_compared(run, "programs_random"))
     figures = compare_programs({"programs_random": rows})["programs_random"]
@@ -199,14 +201,14 @@ def test_the_questions_keep_to_what_each_may_see(planted):
     trials = facts.trials(("programs_clade", 0)).values()
     assert {plan.purpose for plan in trials} == {"start", "baseline"}
     assert not planted.candidates and all(len(one) == 1 for one in facts.champions.values())
-    programs = archive.list_programs(facts, ("programs_clade", 0))
+    programs = child.list_programs(facts, ("programs_clade", 0))
     assert [one.number for one in programs] == [0, 1, 2, 3]
     assert all((one.asked, one.usable) == (3, 3) for one in programs)
 
 
 def check_changed(run, monkeypatch, kind, wanted, change):
     """Check the archive of a run, one of whose facts is a lie."""
-    monkeypatch.setattr(archive, "mutate_program", better)
+    monkeypatch.setattr(child, "mutate_program", better)
     number = next(n for n, e in enumerate(run.entries) if e.kind == kind and wanted(e.fact))
     told = run.entries[number]
     body = {**told.body, **change(told.body)}
@@ -262,6 +264,79 @@ def test_a_parent_that_the_rule_does_not_choose_does_not_verify(planted, monkeyp
     monkeypatch.setattr(checks, "choose_for", lambda arm, secret, known: known[-1].number)
     with pytest.raises(VerificationFailed, match="its arm chooses another parent"):
         check_changed(planted, monkeypatch, ProgramEntry.kind, lambda fact: True, dict)
+
+
+BLOCK = "<<<<<<< SEARCH\n{}\n=======\n{}\n>>>>>>> REPLACE"
+MODEL = ["study.arms=[programs_model]", "proposer=llm", "budget.tokens=2000000"]
+
+
+def test_a_model_makes_children_through_the_budget_of_any_proposer(go, monkeypatch):
+    answers = [
+        say("Sure.\n" + BLOCK.format("BETTER = 0", "BETTER = 1")),
+        say("I would rather not."),
+        say(BLOCK.format('"hypothesis": "h"', '"hypothesis": "deeper"')),
+    ]
+    with stub(*answers) as server:
+        run = play(go, PLANTED, *MODEL, f"proposer.llm.url={server.url}")
+    programs = run.facts.selecting.programs["programs_model", 0]
+    assert [(bool(one.plan), one.edits) for one in programs] == [
+        (True, ()),
+        (True, ("the model replaces 1 lines by 1",)),
+        (False, ()),
+        (True, ("the model replaces 1 lines by 1",)),
+    ]
+    assert "BETTER = 1" in program_of(run.facts.plans[programs[1].plan].bundle)
+    assert programs[1].skill > programs[0].skill and programs[2].asked == 0
+    asked = [entry.fact for entry in run.entries if entry.kind == "answer"]
+    assert len(server.asked) == len(asked) == 3
+    assert all(one.answer.charged.tokens == 120 for one in asked)
+    chats = [strict_json(body)["messages"][1]["content"] for _, _, body in server.asked]
+    assert all("BETTER = 0" in chat or "BETTER = 1" in chat for chat in chats)
+    assert '"program": 1' in chats[1] and '"program": 1' not in chats[0]
+    # Another edit or another parent than the recorded answer's does not verify.
+    first = lambda fact: fact.generation == 1  # noqa: E731
+    number = next(n for n, e in enumerate(run.entries) if e.kind == "program" and first(e.fact))
+    told = run.entries[number]
+    for change, match in (
+        ({"edits": ["nothing"]}, "its answer makes another program"),
+        ({"plan": programs[3].plan, "skill": None, "asked": 0}, "no figures|another|never"),
+    ):
+        lie = replace(told, body={**told.body, **change})
+        entries = [*run.entries[:number], lie, *run.entries[number + 1 :]]
+        with pytest.raises(VerificationFailed, match=match):
+            checks.check_programs(entries, Store(RUN / "store"), None)
+
+
+REGIONS = "# region: policy\nA = 1\n# endregion\nB = 2\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "match"),
+    [
+        ("", "without a block"),
+        ("A = 2", "without a block"),
+        (BLOCK.format("C = 3", "C = 4"), "it occurs 0 times"),
+        (BLOCK.format("", "C = 4"), "it occurs 0 times"),
+        (BLOCK.format("=", "C"), "it occurs 2 times"),
+        (BLOCK.format("A = 1", "A = ("), "does not compile"),
+        (BLOCK.format("A = 1", "A = " + "x." * 90 + "x"), "nested"),
+        (BLOCK.format("A = 1", "A = 1" * 20_000), "characters"),
+        (BLOCK.format("A = 1", "A = 1"), "known"),
+        (BLOCK.format("A = 1", "A = 9"), "known"),
+        (BLOCK.format("B = 2", "B = 3"), "outside its marked regions"),
+        (BLOCK.format("A = 1", "A = 1\n# endregion\nimport os"), "outside its marked regions"),
+        ("<<<<<<< SEARCH\nA = 1\n=======\nA = 2", "has no end"),
+    ],
+)
+def test_an_answer_that_makes_no_child_is_refused_with_a_sentence(answer, match):
+    with pytest.raises(BadInput, match=match):
+        read_child(answer, REGIONS, {REGIONS.replace("1", "9")})
+
+
+def test_an_answer_is_read_however_it_is_wrapped():
+    answer = "<think>A = 1?</think>\r\n" + BLOCK.format("A = 1", "A = 7").replace("\n", "\r\n")
+    assert read_child(answer, REGIONS)[0] == REGIONS.replace("1", "7")
+    assert read_child(BLOCK.format("B = 2", "B = 3"), "B = 2\n")[0] == "B = 3\n"
 
 
 def program_plan(campaign, text="print()", **files):
@@ -383,6 +458,7 @@ def test_operators_change_a_program_and_leave_it_a_program():
         ("study.programs.asks=5", "at most an eighth of its 32 recipes"),
         ("study.arms=[random]", "null without"),
         ("proposer.file=''", "needs a setting"),
+        ("study.arms=[programs_model]", "proposer.llm is None"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_with_a_sentence(change, match):

@@ -119,9 +119,9 @@ def prompt(
     pieces: list[str] = []
     for heading, lines in optional:
         rows = list(lines)
-        while rows and len(whole([*pieces, _data(heading, rows)])) > endpoint.prompt_bytes:
+        while rows and len(whole([*pieces, frame(heading, rows)])) > endpoint.prompt_bytes:
             rows.pop()
-        pieces += [_data(heading, rows)] if rows else []
+        pieces += [frame(heading, rows)] if rows else []
     data = whole(pieces)
     least = f"at least {len(data)}, what objective and knobs take"
     need(
@@ -133,7 +133,7 @@ def prompt(
     return data
 
 
-def _data(heading: str, lines: Sequence[str]) -> str:
+def frame(heading: str, lines: Sequence[str]) -> str:
     """Frame foreign text.
 
     The tag is made from the bytes themselves, so that nothing inside can close the frame.

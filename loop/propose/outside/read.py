@@ -58,7 +58,7 @@ def read(answer: str, source: str) -> str:
 
     Raises BadInput for an unusable answer.
     """
-    rest, blocks = _blocks(answer.replace("\r\n", "\n").rpartition("</think>")[2])
+    rest, blocks = read_blocks(answer.replace("\r\n", "\n").rpartition("</think>")[2])
     fields: dict[str, Any] = {"hypothesis": "", "knobs": {}, **_object(rest, bool(blocks))}
     if isinstance(fields["knobs"], list):
         fields["knobs"] = _pairs(fields["knobs"])
@@ -106,7 +106,7 @@ def _pairs(knobs: list[Any]) -> dict[str, Any]:
     return pairs
 
 
-def _blocks(text: str) -> tuple[str, list[tuple[str, str]]]:
+def read_blocks(text: str) -> tuple[str, list[tuple[str, str]]]:
     """Return the text without its SEARCH/REPLACE blocks, and the blocks."""
     rest, blocks = list[str](), list[tuple[str, str]]()
     parts: list[list[str]] = []

@@ -1,16 +1,15 @@
 """An archive of proposer programs: each is made from another, asked, and kept with its skill.
 
 Arms `programs_...`. Program 0 is the one that people gave. Generation g makes program g: the rule
-of the arm chooses its parent, operators change the text, and the gate decides on the plan, of class
-`proposer`. Every program is asked to improve the same parents, and each proposal is trained beside
-its parent and looked at on feedback, as in selections on proposing skill. At the end the program of
-highest skill is compared with the first, by as many proposals, on parents and a part of the grid
-that no selection saw. Nothing of it enters a history or becomes champion.
+of the arm chooses its parent, operators or the outside model change the text (child.py), and the
+gate decides on the plan, of class `proposer`. Every program is asked to improve the same parents,
+and each proposal is trained beside its parent and looked at on feedback, as in selections on
+proposing skill. At the end the program of highest skill is compared with the first, by as many
+proposals, on parents and a part of the grid that no selection saw. Nothing of it enters a history
+or becomes champion.
 """
 
-import hmac
 import math
-import random
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -23,20 +22,16 @@ from configs.records import Plan, Proposal
 from configs.settings.config import Config
 from configs.settings.programs import Programs
 from configs.settings.task import TaskSetup
-from evals.programs import Program, choose_parent, find_best
+from evals.programs import find_best
 from loop.campaign import Campaign, passes_gate, request_decision
 from loop.facts.facts import Facts
 from loop.facts.places import SELECTING, Invalid
 from loop.facts.places import Campaign as Key
 from loop.plan import Draft, Planned
-from loop.propose.programs.edits import mutate_program
+from loop.propose.programs.child import FILE, choose_for, list_programs, make_child, plan_of
 from loop.propose.question import Question, measure_answers
 from loop.propose.selection import list_gains
 from loop.propose.skill import SPLITS_OF, Use, draw_parents, has_room, list_tried
-from sandbox.store import Store
-
-FILE = "program"
-"""The file of the genome in a program's bundle."""
 
 
 def grow_archive(campaign: Campaign) -> None:
@@ -48,7 +43,7 @@ def grow_archive(campaign: Campaign) -> None:
         known = list_programs(campaign.facts(), campaign.key)
         if number < len(known):
             continue
-        if known and not _plan_of(campaign, 0):
+        if known and not plan_of(campaign, 0):
             return
         secret = campaign.running.items.of(campaign.repeat).secret
         parent = choose_for(campaign.arm, secret, known) if known else -1
@@ -57,33 +52,6 @@ def grow_archive(campaign: Campaign) -> None:
         skill = "none" if entry.skill is None else f"{entry.skill:.3g}"
         campaign.say(f"{campaign.arm}, program {number}: from {entry.parent}, skill {skill}")
         campaign.running.checkpoint()
-
-
-def list_programs(facts: Facts, key: Key) -> list[Program]:
-    """Return the programs of a campaign, in order."""
-    return [
-        Program(
-            number=one.generation,
-            parent=one.parent,
-            skill=one.skill,
-            asked=one.asked,
-            usable=one.usable,
-            gained=one.gained or 0,
-        )
-        for one in facts.selecting.programs.get(key, ())
-    ]
-
-
-def choose_for(arm: str, secret: bytes, known: list[Program]) -> int:
-    """Return the parent of the next program by an arm's rule and a repeat's secret."""
-    rule = variant(arm).programs
-    assert rule
-    return choose_parent(rule, known, _draws(secret, "parent", len(known)))
-
-
-def _draws(secret: bytes, what: str, number: int) -> random.Random:
-    name = f"programs:{what}:{number}".encode()
-    return random.Random(hmac.digest(secret, name, "sha256"))
 
 
 def _measure(campaign: Campaign, number: int, parent: int) -> ProgramEntry:
@@ -125,17 +93,15 @@ def _record_program(
         return None, ()
     try:
         if number:
-            base = campaign.planned(_plan_of(campaign, parent))
-            secret = running.items.of(campaign.repeat).secret
-            facts, store, config = campaign.facts(), running.store, running.config
-            text, edits = edit_for(config, facts, store, campaign.key, secret, number, parent)
+            base = campaign.planned(plan_of(campaign, parent))
+            text, edits = make_child(campaign, number, parent)
         else:
             base, edits = campaign.champions()[0], ()
             settings = running.config.proposer
             text = running.store.get(settings.program_digest or settings.file_digest).decode()
     except (BadInput, UnicodeDecodeError) as error:
         reason = error if isinstance(error, BadInput) else BadInput("the program is no text")
-        campaign.record_invalid(number, index, reason, "")
+        campaign.record_invalid(number, index, reason, getattr(error, "text", ""))
         return None, ()
     if recorded is not None:
         return campaign.planned(recorded), edits
@@ -155,28 +121,6 @@ def _record_program(
         proposal=Proposal(hypothesis=f"proposer program {number}, {what}"[:2000], knobs={}),
     )
     return campaign.record(draft), edits
-
-
-def _plan_of(campaign: Campaign, number: int) -> str:
-    return campaign.facts().selecting.programs[campaign.key][number].plan
-
-
-def edit_for(
-    config: Config, facts: Facts, store: Store, key: Key, secret: bytes, number: int, parent: int
-) -> tuple[str, tuple[str, ...]]:
-    """Return the text of a new program, and what operators changed of its parent.
-
-    Raises BadInput where they find nothing to change.
-    """
-    settings, own = config.study.programs, facts.selecting.programs[key][:number]
-    assert settings is not None
-    texts = {
-        one.plan: store.get_bundle(facts.plans[one.plan].bundle)[FILE].decode()
-        for one in own
-        if one.plan
-    }
-    rng, known = _draws(secret, "edits", number), set(texts.values())
-    return mutate_program(texts[own[parent].plan], rng, most=settings.edits, known=known)
 
 
 def programs_of(campaign: Campaign) -> Programs:
@@ -223,7 +167,7 @@ def compare_with_first(campaign: Campaign) -> None:
                 generation=config.study.skill_generation(cell, ask),
                 number=0,
                 first=0,
-                asked=campaign.planned(_plan_of(campaign, program)),
+                asked=campaign.planned(plan_of(campaign, program)),
                 history=variant(campaign.arm).history,
                 parent=parent,
                 hypothesis=(
