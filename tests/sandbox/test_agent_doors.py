@@ -19,6 +19,7 @@ from defences import instead
 from configs.errors import NoBox
 from configs.job import Limits
 from loop.plan import source
+from sandbox.box import container as container_module
 from sandbox.box import namespace, seccomp
 from sandbox.box.base import Execution
 from sandbox.box.container import Container
@@ -131,7 +132,7 @@ except PermissionError:
     after = Execution(role="agent", files=files, limits=Limits(), outputs=OUTPUTS["agent"])
     assert box.run(after).log == b"False\nclosed\n"  # an agent without doors, after one with them
     doors = Doors({})
-    with pytest.raises(AssertionError, match="for agents alone"):
+    with pytest.raises(AssertionError, match="for agents and services alone"):
         DooredBox(box, doors).run(other)
     doors.finish()
 
@@ -205,7 +206,8 @@ def test_a_container_s_process_is_known_by_this_machine_s_kernel(monkeypatch, pl
     container._api = SimpleNamespace(inspect_container=lambda _: {"State": {"Pid": pid}})
     container.ident = "0123456789ab"
     if place == "closed":
-        monkeypatch.setattr(os, "stat", stat)
+        container.ident = ""  # in any control group
+        monkeypatch.setattr(container_module, "os", SimpleNamespace(stat=stat))
     with pytest.raises(NoBox, match=match):
         container.find_collector()
 
