@@ -29,7 +29,10 @@ BOXES = {
     "table": ("no box: recorded trainings answer (docs/table.md)", "task=table task.table=FILE"),
 }
 """Box -> (where jobs run, its needs)."""
-WITHOUT_TABLE = ("task=text", "task.notebook=true", "++task.fixed=null", "++study.claims=[]")
+WITHOUT_TABLE = (
+    *("task=text", "task.notebook=true", "++task.fixed=null"),
+    *("++study.claims=[]", "++study.writeups=null"),
+)
 """Settings with which a study on a table composes where no table lies."""
 HELD_OUT = "~study.programs.held_out"
 """Takes back the values that a study keeps for its end; they name columns of its table."""
