@@ -305,10 +305,10 @@ def test_a_job_with_bytes_of_another_plan_does_not_verify(tmp_path, ended, role,
             recorded.note(entry.fact)
     plans = gate_of(ended).memory.plans
     whole = parse(Job, job)
-    assert not inputs.find_flaw(recorded, plans[whole.plan], whole)
+    assert not inputs.find_flaw(recorded, plans[whole.plan], whole, "")
     changed = tuple(parse(Input, given) if i.name == name else i for i in whole.inputs)
-    flaw = inputs.find_flaw(recorded, plans[whole.plan], replace(whole, inputs=changed))
+    flaw = inputs.find_flaw(recorded, plans[whole.plan], replace(whole, inputs=changed), "")
     assert words in flaw
     recorded.looks.clear()
-    looked = inputs.find_flaw(recorded, plans[whole.plan], whole)
+    looked = inputs.find_flaw(recorded, plans[whole.plan], whole, "")
     assert (role == "predict") == ("without a look" in looked)
