@@ -168,8 +168,8 @@ time.sleep(1.5)
 tell([ask(), ask()])
 others = [int(name) for name in os.listdir("/proc") if name.isdigit() and name != str(os.getpid())]
 names = {pid: tried(lambda: open(f"/proc/{pid}/environ").read()) for pid in others}
-assert len(names) < 2 or names.pop(1) == 13  # a container's collector is pid 1, and undumpable
-(forwarder,) = (pid for pid, end in names.items() if end != "through")
+*rest, forwarder = sorted(pid for pid, end in names.items() if end != "through")
+assert rest in ([], [1]) and all(names[pid] == 13 for pid in rest)  # a container's collector
 tell([names[forwarder], tried(lambda: open(f"/proc/{forwarder}/mem", "rb").read(1))])
 """,
     )
