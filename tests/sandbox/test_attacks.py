@@ -811,7 +811,7 @@ def settings_unpinned(h):
     h.late = late
 
 
-patched(("A17c",), "got through", (verify_run, "rederive", lambda ledger, _: unchecked(ledger)))
+patched(("A17c",), "got through", (verify_run, "rederive", lambda ledger, *_: unchecked(ledger)))
 patched(("A18", "A18b", "A18c"), "got through", (gate.fold, "fold", unversioned))
 patched(("E15b", "U08"), "got through", (gate.launch, "check_launch", lambda *_: None))
 patched(("E15c",), "got through", (gate.Gate, "decide_within", lambda *_: SimpleNamespace(by=())))
@@ -819,7 +819,7 @@ patched(
     ("U01", "U02"),
     "got through",
     (chain, "checked", lambda number, name, data, *_: flatten(json.loads(data), name)),
-    (verify_run, "rederive", lambda ledger, _: unchecked(ledger)),
+    (verify_run, "rederive", lambda ledger, *_: unchecked(ledger)),
     (verify_heads, "check_checkpoints", lambda *_: [1 << 40]),
 )
 patched(("U01b",), "got through", (attack_ledger, "verify", lambda _: "an empty ledger"))
@@ -883,11 +883,12 @@ patched(
 
 def unchecked(ledger):
     """Return a replay that checked nothing, with the limits that a ledger's entries claim."""
+    balances = charges.replay(ledger.entries())
     limits = {
         name: Amount(**{r: cell["limit"] for r, cell in cells.items()})
-        for name, cells in charges.replay(ledger.entries()).items()
+        for name, cells in balances.items()
     }
-    return SimpleNamespace(limits=limits, findings=[])
+    return SimpleNamespace(balances=balances, limits=limits, findings=[])
 
 
 # Judging.
