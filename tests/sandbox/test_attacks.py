@@ -837,7 +837,7 @@ patched(("U04b",), "got through", (heads, "check_signature", lambda *_: None))
 patched(
     ("U05",), "got through", (verify_heads, "check_checkpoints", lambda entries, *_: [len(entries)])
 )
-patched(("U05b",), "got through", (verify_heads, "check_heads", lambda *_: [[1 << 40]]))
+patched(("U05b",), "got through", (verify_heads, "check_heads", lambda *_: ([[1 << 40]], {})))
 patched(
     ("U06",),
     "got through",
