@@ -135,7 +135,9 @@ def _select(
         return [entry for entry in entries if entry.sequence == last]
     own = [entry for entry, fact in lines_of(entries, AccordEntry) if fact.digest == signed.digest]
     if not own:
-        raise VerificationFailed("this run has not signed that accord; `heirloop accord sign` does")
+        raise VerificationFailed(
+            "this run has not signed that accord; `heirloop accord sign RUN FILE` does"
+        )
     numbers = {entry.sequence for entry in own} | {
         entry.sequence
         for entry, fact in lines_of(entries, BeatEntry)

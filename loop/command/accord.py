@@ -66,7 +66,7 @@ def propose(
     signed = acts.propose(folder, theirs, owed, window, heads_seconds, clock_seconds, why)
     replace_file(to, signed.envelope)
     _print_terms(signed)
-    click.echo(f"{to}: signed by one side; the other runs `heirloop accord sign`")
+    click.echo(f"{to}: signed by one side; the other runs `heirloop accord sign RUN {to}`")
 
 
 @accord.command("sign")
@@ -99,9 +99,11 @@ def status(
     if not known:
         if to:
             replace_file(to, acts.introduce(folder))
-            click.echo(f"{to}: RUN's newest signed head, for `heirloop accord propose --with`")
+            click.echo(f"{to}: RUN's newest signed head; the other side proposes with it")
         else:
-            click.echo("no accord; `heirloop accord propose` makes one")
+            click.echo(
+                "no accord; one begins with accord propose (`heirloop accord status RUN --to FILE` writes what the other side needs)"
+            )
         return
     signed, findings = acts.find_signed(folder, prefix), list[Finding]()
     heard = [evidence.load(path) for path in hear]
