@@ -102,7 +102,7 @@ def status(
             click.echo(f"{to}: RUN's newest signed head; the other side proposes with it")
         else:
             click.echo(
-                "no accord; one begins with accord propose (`heirloop accord status RUN --to FILE` writes what the other side needs)"
+                "no accord; `heirloop accord status RUN --to FILE` writes what one begins with"
             )
         return
     signed, findings = acts.find_signed(folder, prefix), list[Finding]()
