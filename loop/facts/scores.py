@@ -5,7 +5,6 @@ from typing import Any
 
 from configs.metrics import METRICS, ON_TABLE
 from configs.objective import Objective
-from configs.records import Scores
 from configs.settings.config import Config
 from evals.metrics import primary, read_metric, round_primary, spread
 from loop.facts.facts import Facts
@@ -87,11 +86,9 @@ def _closing_scores(facts: Facts, digest: str, role: str, config: Config) -> dic
     `spread` is the deviation of the primary metric over seeds.
     """
     objective, tabulated = config.objective, bool(config.task.table)
-    replicates: list[Scores] = [
-        scores
-        for (plan, other, _), scores in facts.scores.items()
-        if (plan, other) == (digest, role) and scores
-    ]
+    # A mean's last bits hang on the order of its terms, which is not that in which jobs ended.
+    found = sorted(slot for slot in facts.scores if slot[:2] == (digest, role))
+    replicates = [scores for slot in found if (scores := facts.scores[slot])]
     if not replicates:
         return {}
     count = len(replicates)
