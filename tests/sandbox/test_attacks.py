@@ -573,7 +573,8 @@ def amounts_unchecked(h):
     h.patch.setattr(Amount, "__post_init__", lambda _: None)
 
 
-@hole("B05", "B07", "B11", seen="limit: wall|signal")
+# A starved attack is tried anew with a long wall limit, and then ends by itself.
+@hole("B05", "B07", "B11", seen="limit: wall|signal|got through")
 def cpu_unwatched(h):
     real = watch._breach
     h.patch.setattr(watch, "_breach", lambda limits, *a: real(replace(limits, cpu_us=1 << 50), *a))
