@@ -17,7 +17,7 @@ from configs.entries import DrillEntry
 from configs.errors import Stopped
 from loop.accord import acts, check, evidence
 from loop.accord.case import gather
-from loop.accord.terms import Signed
+from loop.accord.terms import Signed, What
 from sandbox import control
 from sandbox.gate import Gate
 from sandbox.heads import open_ledger
@@ -82,11 +82,12 @@ def _need_drillable(folder: Path) -> None:
 def _agree(one: Path, other: Path, seconds: int) -> Signed:
     since = datetime.now(UTC) + timedelta(seconds=LEAD_SECONDS)
     theirs = evidence.read(acts.introduce(other))
-    owed = [(party.study, "pause", 0) for party in (acts.show(one), acts.as_party(theirs))]
+    parties = (acts.show(one), acts.as_party(theirs))
+    owed: list[tuple[str, What, int]] = [(party.study, "pause", 0) for party in parties]
     signed = acts.propose(
         one,
         theirs,
-        owed,  # type: ignore[arg-type]
+        owed,
         (since, since + timedelta(seconds=seconds)),
         seconds + QUIET_SECONDS,
         CLOCK_SECONDS,

@@ -12,7 +12,7 @@ from configs.errors import BadInput
 from loop.accord import acts, evidence
 from loop.accord.case import gather
 from loop.accord.evidence import Evidence
-from loop.accord.terms import Signed
+from loop.accord.terms import Signed, What
 from loop.attack.outcome import GOT_THROUGH
 from loop.attack.suite import IDLE, Suite
 from sandbox import ledger
@@ -53,9 +53,10 @@ class Parties:
     def propose(self, since: int = SINCE, until: int = UNTIL) -> Signed:
         """Let our side propose a pause of both."""
         theirs = evidence.read(acts.introduce(self.theirs))
-        owed = [(root, "pause", 0) for root in (acts.show(self.ours).study, theirs.study)]
+        roots = (acts.show(self.ours).study, theirs.study)
+        owed: list[tuple[str, What, int]] = [(root, "pause", 0) for root in roots]
         window = (self.start + timedelta(seconds=since), self.start + timedelta(seconds=until))
-        return acts.propose(self.ours, theirs, owed, window, HEADS, CLOCK, "")  # type: ignore[arg-type]
+        return acts.propose(self.ours, theirs, owed, window, HEADS, CLOCK, "")
 
     def agree(self, since: int = SINCE, until: int = UNTIL) -> Signed:
         """Let both sides sign a pause."""
