@@ -1,13 +1,14 @@
 """`heirloop attest`: one signed page on a run for an outsider, or the check of such a page."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from configs.build import need
-from configs.errors import BadInput
+from configs.errors import BadInput, VerificationFailed
 from loop.export import attest as pages
 from loop.terminal import AS_JSON, print_table
 from sandbox import intoto
@@ -45,7 +46,11 @@ def attest(
     if as_json:
         click.echo(json.dumps(told))
         return
-    print_table([[name, text] for name, text in list_rows(told)], ["about", "page"], False)
+    try:
+        rows = [[name, text] for name, text in list_rows(told)]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
+        raise VerificationFailed(f"this is no page on a run: {type(error).__name__}") from None
+    print_table(rows, ["about", "page"], False)
 
 
 def _read(path: Path) -> bytes:
@@ -79,13 +84,20 @@ def list_rows(told: dict[str, Any]) -> list[tuple[str, str]]:
         for one in told["keys"]
     ]
     rows += [
-        (f"mandate of {one['by']}", f"{one['kind']}, expires {one['expires']} unix seconds")
+        (f"mandate of {one['by']}", f"{one['kind']}, expires {_date(one['expires'])}")
         for one in told["mandates"]
     ]
     rows += [(f"decisions, {name}", str(count)) for name, count in told["decisions"].items()]
     rows.append(("stage reached", told["stage"]))
-    rows += [(f"sign, {name}", text) for name, text in told["sign"].items()]
+    rows += [
+        ("warning sign" if name == "sign" else f"warning sign, {name}", text)
+        for name, text in told["sign"].items()
+    ]
     rows += [(f"incidents, {name}", str(count)) for name, count in told["incidents"].items()]
     rows += [("accord", name) for name in told["accords"]]
     rows += [("not examined", text) for text in told["not examined"]]
     return rows
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -73,11 +73,11 @@ def make_paper(study: MeasuredStudy) -> str:
 
 def _abstract(study: MeasuredStudy, index: Index) -> Iterator[Line]:
     root = index.of("study")
-    arms = ", ".join(study.config.arms())
+    arms, repeats = ", ".join(study.config.arms()), study.config.study.repeats
     yield Line(
         text=(
             f"We ran arms {arms} of a self-improvement loop on task {study.config.task.name},"
-            f" {study.config.study.repeats} repeats each."
+            f" {'one repeat' if repeats == 1 else f'{repeats} repeats'} each."
         ),
         ledger=root,
     )

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 from fakes import FakeBox
 from studies import better, config, execute, mandate
 
 from configs.entries import ChampionEntry, facts_of
 from configs.errors import VerificationFailed
+from loop.command.main import cli
 from loop.export import attest
 from loop.study import open as study_open
 from sandbox import intoto, keys
@@ -90,6 +92,29 @@ def test_sums_and_heads_are_checked_without_the_run(page):
     changed["predicate"]["head"]["sequence"] += 1
     with pytest.raises(VerificationFailed, match="no page on a run: InvalidSignature"):
         attest.check(intoto.sign(changed, key), public)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"machine": None},
+        {"data": [{}]},
+        {"sign": []},
+        {"mandates": [{"by": "a", "kind": "b", "expires": 2**53 - 1}]},
+        {"mandates": [{"by": "a", "kind": "b", "expires": "soon"}]},
+        {"not examined": 1},
+    ],
+)
+def test_a_signed_page_of_another_shape_is_refused_in_a_sentence(page, tmp_path, odd):
+    """Who signs a page may write what they like into it; it is shown on somebody's terminal."""
+    folder, statement, _ = page
+    statement["predicate"] |= odd
+    path = tmp_path / "page.json"
+    path.write_bytes(intoto.sign(statement, attest.open_own_key(folder)))
+    words = ["attest", str(path), "--check", statement["predicate"]["public"]]
+    run = CliRunner().invoke(cli, words)
+    assert isinstance(run.exception, VerificationFailed), run.exception
+    assert "no page on a run" in str(run.exception)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b"x" * 70_000])
