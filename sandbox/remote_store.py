@@ -8,6 +8,7 @@ folder that somebody else made names no server for this user (address.py).
 """
 
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ LIKE = "s3://bucket/folder or file:///mnt/folder"
 URL = re.compile(r"([a-z][a-z0-9+.-]{0,19})://([\w.:/~+=-]{1,900})", re.ASCII)
 STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", re.ASCII)
 NO_MARK: Mark = (0, 0, 0, 0)
+WHOLE = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "az://", "oss://", "oci://")
+"""Object storage, where others see a new file whole or not at all; elsewhere it is moved there."""
 
 
 class RemoteStore(Store):
@@ -56,7 +59,10 @@ class RemoteStore(Store):
                 if folder not in self._made:
                     self._system.makedirs(folder, exist_ok=True)
                     self._made.add(folder)
-                self._system.pipe_file(place, data)
+                half = place if self._url.startswith(WHOLE) else f"{place}.{secrets.token_hex(8)}"
+                self._system.pipe_file(half, data)
+                if half != place:
+                    self._system.mv(half, place)
         return name
 
     def get(self, name: str) -> bytes:

@@ -66,6 +66,11 @@ SPANS = {**dict.fromkeys(KINDS, 1.0), "real": 15.0}
 """Kind of study -> seconds within which each of its processes is killed."""
 
 
+ANY_CHARGE = 1e6
+"""`judge.OVER_BUDGET` under which no verdict hangs on measured CPU-time: a training of a second on
+a crowded machine can be charged a quarter more than its plan, and another study follows."""
+
+
 def compose(kind: str, seed: int) -> Config:
     """Return a small study, planted or real, in the folder `runs` of the working directory."""
     if kind == "real":

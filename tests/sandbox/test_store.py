@@ -132,6 +132,23 @@ def test_many_threads_put_and_read_the_same(made):
     assert not wrong
 
 
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_a_file_that_is_being_put_is_seen_whole_or_not_at_all(tmp_path, monkeypatch, kind):
+    place = Place(url=f"{kind}://{tmp_path}", study="t")
+    store, other, name, seen = RemoteStore(place), RemoteStore(place), digest(b"bytes"), []
+    real = store._system.open
+
+    def slow(path, *modes, **options):
+        file = real(path, *modes, **options)
+        seen.append(other.has(name))
+        return file
+
+    monkeypatch.setattr(store._system, "open", slow)
+    assert other.get(store.put(b"bytes")) == b"bytes"
+    assert seen and not any(seen)
+    assert [found for found in store._system.find(str(store.root)) if "." in found[-70:]] == []
+
+
 def test_half_a_file_on_a_server_is_written_again(tmp_path):
     store = RemoteStore(Place(url=f"file://{tmp_path}", study="t"))
     name = store.put(b"bytes")
