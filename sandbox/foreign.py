@@ -81,13 +81,32 @@ def need_database(path: Path, tables: Mapping[str, Iterable[str]]) -> None:
         raise unreadable(error) from None
 
 
+def has_tables(path: Path) -> bool:
+    """Tell whether a database holds any table. One that was killed while it was made has none.
+
+    Raises VerificationFailed for a file that is no database.
+    """
+    need_regular_files(path)
+    try:
+        with closing(sqlite3.connect(path)) as book:
+            guard(book)
+            return bool(book.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    except sqlite3.Error as error:
+        raise unreadable(error) from None
+
+
 def need_regular_files(path: Path) -> None:
     """Raise VerificationFailed where a database, or a file beside it, is a pipe, link or the like.
 
     Opening a pipe would wait for ever.
     """
-    for name in (path.name, *(f"{path.name}-{end}" for end in ("wal", "shm", "journal"))):
+    for name in files_of(path.name):
         _need_regular(path.with_name(name))
+
+
+def files_of(name: str) -> list[str]:
+    """Return the names of a database and of the files that may lie beside it."""
+    return [name, *(f"{name}-{end}" for end in ("wal", "shm", "journal"))]
 
 
 def guard(book: Any, most: int = 0) -> None:

@@ -105,13 +105,14 @@ def play(cfg: Config) -> None:
 def crash(play: Play, rng: random.Random, span: float, most: int) -> int:
     """Run a study in processes that are killed at random within `span` seconds; return the kills.
 
-    A kill hits the loop or one of its boxes. After `most` kills the study is left alone. Raises
+    Kills are densest near the start, where a study is made or reopened. A kill hits the loop or one
+    of its boxes. After `most` kills the study is left alone. Raises
     RuntimeError where a process fails by itself.
     """
     kills = pid = 0
     while True:
         pid = pid or _begin(play)
-        if _ends(pid, span * rng.random() if kills < most else None):
+        if _ends(pid, span * rng.random() ** 3 if kills < most else None):
             return kills
         victim = rng.choice([pid, *find_processes(pid)])
         with suppress(ProcessLookupError):  # a box may have ended by itself

@@ -4,6 +4,7 @@ A study is opened by a single process at a time. `open_study` refuses settings, 
 files unlike the root's pins.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,15 +31,18 @@ from sandbox import keys, tripwires
 from sandbox.address import has_ledger
 from sandbox.box.base import Box
 from sandbox.decision import decided, policy
+from sandbox.foreign import files_of, has_tables
 from sandbox.gate import Gate
-from sandbox.heads import open_ledger
-from sandbox.ledger import Ledger
+from sandbox.heads import open_ledger, places
+from sandbox.ledger import FILE, Ledger
 from sandbox.lock import Lock
 from sandbox.reconcile import reconcile
 from sandbox.remote_store import NAME, open_store
 from sandbox.run import Sandbox
 from sandbox.store import Store
 
+HALF = re.compile(r"\.[0-9a-f]{16}")
+"""Name of a file that `replace_file` had not put in place yet."""
 _LOCKS: list[Lock] = []
 """Locks of the studies of this process: each is held as long as the process lives."""
 
@@ -81,6 +85,8 @@ def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Ru
         begin(ledger, config, box)
     if lasting:  # simulated studies have the same root wherever they run
         lock.hold_study(folder, ledger.root())
+    elif ledger.entries()[-1].sequence == 1:  # the same study may have run before, and be gone
+        places(folder, ledger.root())[1].unlink(missing_ok=True)
     ledger.before()
     root = ledger.entries()[0].fact
     assert isinstance(root, StudyEntry)
@@ -103,10 +109,15 @@ def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Ru
 
 
 def _is_fresh(folder: Path) -> bool:
-    """Tell whether the study begins now; refuse a run without its ledger."""
-    if has_ledger(folder):
+    """Tell whether the study begins now; refuse a run without its ledger.
+
+    A loop that was killed at its start may have left a database without tables, or half a file.
+    """
+    file = folder / FILE
+    if has_ledger(folder) and not (file.exists() and not has_tables(file)):
         return False
-    if folder.exists() and {path.name for path in folder.iterdir()} - {"lock", NAME}:
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set[str]()
+    if any(not HALF.fullmatch(name) for name in names - {"lock", NAME, *files_of(FILE)}):
         raise VerificationFailed(
             f"{folder} holds a run whose ledger is missing; restore it or choose another study.name"
         )

@@ -25,7 +25,6 @@ from sandbox.box.base import Box
 from sandbox.canonical import canonical, digest
 from sandbox.decision import decided, policy
 from sandbox.gate.quorum import names
-from sandbox.heads import places
 from sandbox.ledger import Ledger
 
 FORMAT, RULES = 2, 3
@@ -74,10 +73,6 @@ def begin(
         budget.open_study(txn, config.budget, arms, caps)
         if forked:
             rest.charge_fork(txn, config.budget, arms, forked.left or {}, caps)
-    if simulated(config):
-        # The same study ran here before, is gone, and had the same root.
-        folder = Path(config.runs) / config.study.name
-        places(folder, ledger.root())[1].unlink(missing_ok=True)
     return secret
 
 

@@ -6,6 +6,8 @@ import itertools
 import os
 import random
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 from conftest import ROOT, need_box
@@ -17,6 +19,7 @@ from crashes import (
     crash,
     entries,
     flaws,
+    folder_of,
     kept,
     list_flaws,
     lost_jobs,
@@ -24,10 +27,15 @@ from crashes import (
 )
 from studies import mandate
 
+from configs.errors import VerificationFailed
 from evals import judge
 from loop.study import open as study_open
+from loop.study.root import begin
 from loop.study.simulated import SimulatedBox
+from sandbox import keys
 from sandbox.box.namespace import NamespaceBox
+from sandbox.heads import open_ledger
+from sandbox.ledger import FILE
 
 KILLS = {**dict.fromkeys(KINDS, 60 // len(KINDS)), "real": 3}
 """Kinds of studies -> kills; `real` trains in a box."""
@@ -55,6 +63,45 @@ def test_a_study_that_is_killed_at_random_instants_finds_what_it_finds_whole(
         if kills == KILLS[kind]:
             break
     assert kills == KILLS[kind]
+
+
+@pytest.mark.parametrize("left", ["nothing", "a head", "tables", "half a file", "a root"])
+def test_a_study_that_was_killed_while_it_began_begins_with_the_same_command(
+    tmp_path, monkeypatch, left
+):
+    monkeypatch.chdir(tmp_path)
+    cfg = compose("program", seed=1)
+    mandate(cfg)
+    crash(lambda: play(cfg), random.Random(0), 0.0, 0)
+    whole, file = kept(cfg), folder_of(cfg) / FILE
+    os.rename("runs", "whole")
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with closing(sqlite3.connect(file)) as book:
+        if left != "nothing":
+            book.execute("PRAGMA journal_mode=WAL")
+    if left == "half a file":
+        (file.parent / f".{'0' * 16}").touch()
+    if left in ("tables", "a root"):
+        file.unlink()
+        with closing(open_ledger(file.parent, create=True)) as ledger:
+            if left == "a root":
+                monkeypatch.setattr(keys, "new_secret", lambda: keys.plain_secret(b"crashes"))
+                begin(ledger, cfg, SimulatedBox(cfg))
+    crash(lambda: play(cfg), random.Random(0), 0.0, 0)
+    assert kept(cfg) == whole and flaws(cfg) == []
+
+
+@pytest.mark.parametrize("beside", ["store", "checkpoints.jsonl"])
+def test_a_run_that_lost_its_tables_is_no_new_study(tmp_path, monkeypatch, beside):
+    monkeypatch.chdir(tmp_path)
+    cfg = compose("program", seed=1)
+    mandate(cfg)
+    folder_of(cfg).mkdir(parents=True)
+    (folder_of(cfg) / FILE).touch()
+    (folder_of(cfg) / beside).touch()
+    with pytest.raises(VerificationFailed, match="whose ledger is missing"):
+        study_open.open_study(cfg, SimulatedBox(cfg))
 
 
 @pytest.mark.parametrize("charged", [True, False])
