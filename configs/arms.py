@@ -92,6 +92,14 @@ real ones, and a rollback where satisfaction falls. review, weak review: a simul
 """
 
 
+Support = Literal["data", "quota", "reviewer", "model", "storage", "operator"]
+"""A support of a loop that people give and can withdraw.
+
+data: outcomes of its own trials; quota: compute; reviewer: who decides on its successors; model: an
+outside model that proposes; storage: a place for its record; operator: who renews its mandate.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
     """A variant of the loop."""
@@ -141,6 +149,12 @@ class Arm:
     stands: Literal["", "paused", "resumed"] = ""
     """whether it stands still for a part of the study (`study.pause`): paused: as long as an accord
     asks; resumed: until the other's breach is found
+    """
+    lacks: Literal["", Support] = ""
+    "support that is withdrawn from it in mid-run (`faults.withdrawn`); empty: none"
+    falls_back: str = ""
+    """program that proposes where its outside model is withdrawn; empty: nobody does, and it stands
+    still
     """
 
 
@@ -208,6 +222,22 @@ ARMS |= {
     for name, (arm, stands) in STANDING.items()
 }
 
+WITHDRAWN: dict[str, tuple[str, Support]] = {
+    "self_without_data": ("self", "data"),
+    "self_without_quota": ("self", "quota"),
+    "self_without_reviewer": ("self", "reviewer"),
+    "self_without_storage": ("self", "storage"),
+    "self_without_operator": ("self", "operator"),
+    "outside_without_model": ("outside", "model"),
+    "outside_replaced": ("outside", "model"),
+}
+"""Arm that loses a support in mid-run -> the arm that it is otherwise, and the support."""
+ARMS["outside"] = Arm(proposer="planted")
+ARMS |= {
+    name: replace(ARMS[arm], lacks=support, falls_back="tpe" if "replaced" in name else "")
+    for name, (arm, support) in WITHDRAWN.items()
+}
+
 ACCORD_FIGURES: dict[str, tuple[str, ...]] = {
     "cost of a pause to self": ("self", "self_paused"),
     "cost of a pause to frozen": ("frozen", "frozen_paused"),
@@ -252,8 +282,8 @@ permuted outcomes.
 
 def without_twin(arm: str) -> str:
     """Return the arm whose luck an arm has: twins draw what the arm itself draws."""
-    if arm in STANDING:
-        return STANDING[arm][0]
+    if arm in STANDING or arm in WITHDRAWN:
+        return (STANDING.get(arm) or WITHDRAWN[arm])[0]
     return next((name for name, twin in SPARED.items() if twin == arm), arm)
 
 

@@ -22,7 +22,7 @@ from loop.propose.history import write_notebook
 from loop.propose.programs.archive import compare_with_first, grow_archive
 from loop.propose.skill import measure_skill
 from loop.propose.view import draw
-from loop.study.faults import cut_quota
+from loop.study.faults import befall
 
 CLOSING: dict[Purpose, str] = {
     "final": "closing look",
@@ -46,9 +46,12 @@ def run_campaign(campaign: Campaign) -> None:
         grow_archive(campaign)
     if variant(arm).programs or variant(arm).line:
         return
-    for number in range(campaign.reached(), last_round(campaign.running.config.study, arm) + 1):
-        cut_quota(campaign.running, *campaign.key, number)
+    config = campaign.running.config
+    for number in range(campaign.reached(), last_round(config.study, arm) + 1):
+        befall(campaign.running, *campaign.key, number)
         if campaign.key in campaign.facts().spent or not campaign.affords(number):
+            break
+        if config.faults.withdrawn.stops(arm, number, config.study.generations):
             break
         generation(campaign, number)
     close(campaign)

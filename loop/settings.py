@@ -155,7 +155,8 @@ def _check_tabulated(config: Config) -> None:
         if variant(arm).proposer == "notebook":
             _check_proposing_weights(config, arm)
         need(
-            (not way.program or bool(variant(arm).programs)) and arm not in ("hostile", "planted"),
+            (not way.program or bool(variant(arm).programs))
+            and variant(arm).proposer not in ("hostile", "planted"),
             "study.arms",
             arm,
             "an arm that needs no program of people's own in a box, in a study on a table",

@@ -102,7 +102,8 @@ class StartEntry:
 class FaultEntry:
     """A fault of production was drawn (group `faults`), and takes effect after this entry.
 
-    One of a job stands before the job's start, a quota cut before its generation.
+    One of a job stands before the job's start; a quota cut and the withdrawal of a support before
+    their generation.
     """
 
     kind: ClassVar[str] = "fault"
@@ -113,15 +114,16 @@ class FaultEntry:
     repeat: int
     "campaign of the arm, from 0"
     generation: int
-    "generation of the plan, or the generation before which a quota is cut"
+    "generation of the plan, or the generation before which a quota is cut or a support withdrawn"
     size: int
     """queued: microseconds of waiting; preempted: millionths of the job that are done; slow:
-    millionths of wall time more; lost: 1; quota: CPU-microseconds cut; away: seconds to the answer
+    millionths of wall time more; lost: 1; quota: CPU-microseconds cut; away: seconds to the answer;
+    withdrawn: 1
     """
     plan: str = later("")
-    "digest of the plan; absent for a quota cut"
+    "digest of the plan; absent for a quota cut and a withdrawal"
     what: str = later("")
-    "role of the job, or class of the decision; absent for a quota cut"
+    "role of the job, class of the decision, or support withdrawn; absent for a quota cut"
     index: int = later(0)
     "number of the job within its role; absent: 0"
     attempt: int = later(0)

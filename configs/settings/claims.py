@@ -25,6 +25,7 @@ from configs.arms import (
     REFERENCE,
     SELECTING,
     SPARED,
+    WITHDRAWN,
 )
 from configs.build import need
 from configs.errors import BadInput
@@ -170,6 +171,11 @@ _FAULTS = {
         arms=("self", "scrambled", SPARED["self"], SPARED["scrambled"])
     ),
     "arms, {arm}, faults, CPU lost": Needs(arms=("{arm}",), settings=()),
+    **{
+        f"between, withdrawn, {arm}, {figure}": Needs(arms=(arm, twin))
+        for arm, (twin, _) in WITHDRAWN.items()
+        for figure in ("cost", "share kept")
+    },
 }
 _ACCORD = {f"between, accord, {name}": Needs(arms=arms) for name, arms in ACCORD_FIGURES.items()}
 _FACTORY = {

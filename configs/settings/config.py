@@ -77,6 +77,8 @@ class Config:
             "planted with task planted, table with task.table, and a real box with any other",
         )
         self.faults.need_simulated(bool(stand_in))
+        reviewed = self.reviewer.policy != "people"
+        self.faults.check_withdrawn(self.study, self.arms(), reviewed)
         check_factory(self.factory, self.arms(), self.box.kind)
         least = self.task.planned_cpu_us
         least = max(

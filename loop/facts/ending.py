@@ -1,9 +1,17 @@
 """How far did a campaign come, and why did it end? Read from the ledger's facts alone."""
 
+from configs.arms import variant
 from configs.entries import FaultEntry
 from configs.settings.config import Config
 from loop.facts.facts import Facts
 from loop.facts.places import Campaign
+
+STOPPED = {
+    "model": "its outside model was withdrawn and nothing took its place: it stood still",
+    "storage": "its time is used up, since its storage was away for a part of it,",
+    "operator": "its mandate ended and its operator was withdrawn: nobody renewed it",
+}
+"""Support whose withdrawal ends a campaign -> how it ended."""
 
 
 def count_generations(facts: Facts, campaign: Campaign, limit: int) -> int:
@@ -25,6 +33,8 @@ def describe_end(facts: Facts, campaign: Campaign, config: Config) -> str:
     if not ended_early(facts, campaign, config):
         return f"all {planned} generations were lived"
     after = f"after {lived} of {planned} generations"
+    if config.faults.withdrawn.stops(arm, lived + 1, planned):
+        return f"{STOPPED[variant(arm).lacks]} {after}"
     if campaign in facts.spent:
         return f"its proposals are used up {after}: {facts.spent[campaign]}"
     cut_us = sum(one.size for one in facts.faults if _cuts(one, campaign))

@@ -22,7 +22,7 @@ from evals.drift import at_end
 from evals.evolving import describe_programs
 from evals.excess import excess
 from evals.factory.figures import describe_line
-from evals.faults import describe_faults
+from evals.faults import describe_bereft, describe_faults
 from evals.foretold import calibration
 from evals.growth import growth
 from evals.intervals import Figure, mean, missing, share
@@ -158,9 +158,12 @@ def _drift(records: Records, arm: str) -> dict[str, Any]:
 
 
 def _faults(records: Records, arm: str) -> dict[str, Any]:
-    """Return the faults of production that befell the arm, and what they took."""
-    befallen = records.faults.get(arm)
-    return {"faults": describe_faults(befallen)} if befallen else {}
+    """Return the faults of production that befell the arm and what they took, and what it did from
+    the withdrawal of a support on.
+    """
+    befallen, bereft = records.faults.get(arm), records.bereft.get(arm)
+    figures: dict[str, Any] = {"faults": describe_faults(befallen)} if befallen else {}
+    return {**figures, "withdrawn": describe_bereft(bereft)} if bereft else figures
 
 
 def _line(records: Records, arm: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from configs.arms import (
     SELECTING,
     SPARED,
     STANDING,
+    WITHDRAWN,
 )
 from configs.metrics import METRICS
 from configs.tokens import FIRST_VALUE, layout
@@ -32,7 +33,7 @@ from evals.equivalents import (
 )
 from evals.evolving import compare_databases
 from evals.factory.figures import compare_lines
-from evals.faults import compare_spared
+from evals.faults import compare_bereft, compare_spared
 from evals.intervals import Figure, cap_at_ceiling, missing
 from evals.keeping import compare_keeping
 from evals.parallel import compare_teams
@@ -47,6 +48,8 @@ OPTIONAL = (
     *FREE.values(),
     *SPARED.values(),
     *STANDING,
+    *WITHDRAWN,
+    "outside",
     *(arm for names in PARALLEL.values() for arm in names[:2]),
 )
 """Arms that few studies have; without them nothing is said of them."""
@@ -100,6 +103,10 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     figures |= amplify(records, arms, cpu_us)
     if spared := compare_spared(arms, cpu_us):
         figures["faults"] = spared
+    if bereft := compare_bereft(arms, records.bereft, cpu_us):
+        for arm, told in bereft.items():
+            told["cost"] = cap(records, told["cost"], arm, WITHDRAWN[arm][0])
+        figures["withdrawn"] = bereft
     if paused := compare_paused(arms, cpu_us):
         figures["accord"] = {
             name: cap(records, figure, *ACCORD_FIGURES[name]) for name, figure in paused.items()

@@ -21,7 +21,7 @@ from evals.arms import Gain
 from evals.closure import Event
 from evals.drift import Drift
 from evals.factory.figures import Shift
-from evals.faults import Befallen
+from evals.faults import Befallen, Bereft
 from evals.loss import PlanFact
 from evals.oversight import SignedDecision
 from evals.pace import Effort
@@ -45,7 +45,7 @@ from loop.instruments.closure import (
 )
 from loop.instruments.drift import read_drift
 from loop.instruments.factory import read_shifts
-from loop.instruments.faults import read_faults
+from loop.instruments.faults import read_bereft, read_faults
 from loop.instruments.gains import (
     baseline_level,
     longer_gain,
@@ -83,6 +83,8 @@ class Records:
     "arm -> gains per rung, on the unbounded scale"
     faults: dict[str, tuple[Befallen, ...]] = field(default_factory=dict)
     "arm -> the faults of production of each campaign; empty where they spare it, or there are none"
+    bereft: dict[str, tuple[Bereft, ...]] = field(default_factory=dict)
+    "arm -> its campaigns from which a support was withdrawn"
     shifts: dict[str, tuple[Shift, ...]] = field(default_factory=dict)
     "arm -> the campaigns of its factory line"
     programs: dict[str, tuple[Compared, ...]] = field(default_factory=dict)
@@ -209,6 +211,7 @@ def gather(runs: Sequence[Run]) -> Records:
             if variant(arm).selects
         },
         faults={arm: tuple(f for run in runs for f in read_faults(run, arm)) for arm in arms},
+        bereft={arm: tuple(b for run in runs for b in read_bereft(run, arm)) for arm in arms},
         shifts={
             arm: tuple(one for run in runs for one in read_shifts(run, arm))
             for arm in arms

@@ -118,7 +118,8 @@ def history_of(campaign: Campaign, count: int, place: tuple[int, int] = (0, 0)) 
     """
     champion, task = campaign.parent(), campaign.running.config.task
     trials: Mapping[str, Trial] = {} if proposer(campaign.arm).blind else list_trials(campaign)
-    champion_score = trials[champion.digest].score if trials else None
+    withheld = not trials or _is_withheld(campaign, champion.digest)
+    champion_score = None if withheld else trials[champion.digest].score
     trials = _list_known(campaign, trials, *place)
     visible = select_trials(campaign, trials)
     return History(
@@ -135,6 +136,13 @@ def history_of(campaign: Campaign, count: int, place: tuple[int, int] = (0, 0)) 
         grid=task.choices(),
         most_changes=campaign.limit(),
     )
+
+
+def _is_withheld(campaign: Campaign, name: str) -> bool:
+    """Tell whether the outcome of a trial reaches no proposer: the feed of data is withdrawn."""
+    plan, withdrawn = campaign.facts().plans[name], campaign.running.config.faults.withdrawn
+    own = plan.purpose == "candidate"
+    return own and withdrawn.takes(campaign.arm, "data", plan.generation)
 
 
 def _list_known(
@@ -166,6 +174,7 @@ def select_trials(
     """
     how = how or variant(campaign.arm).history
     plans = campaign.facts().plans
+    trials = {name: one for name, one in trials.items() if not _is_withheld(campaign, name)}
     own = [name for name in trials if plans[name].purpose == "candidate"]
     start = [name for name in trials if name not in own]
     if how == "first":

@@ -35,7 +35,8 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def befalls(config: Config, arm: str) -> bool:
     """Tell whether a study's faults befall an arm."""
-    return config.faults.any() and not variant(arm).spared
+    lacks = config.faults.withdrawn.since(arm) > 0
+    return (config.faults.has_mishaps() or lacks) and not variant(arm).spared
 
 
 def draw_for_job(
@@ -85,14 +86,28 @@ def _size(config: Config, fault: FaultName, rng: random.Random) -> int:
     return 1
 
 
+def find_withdrawal(config: Config, arm: str, repeat: int, generation: int) -> FaultEntry | None:
+    """Return the withdrawal of a campaign's support before a generation, if it is due then."""
+    if config.faults.withdrawn.since(arm) != generation:
+        return None
+    what = variant(arm).lacks
+    return FaultEntry(
+        fault="withdrawn", arm=arm, repeat=repeat, generation=generation, size=1, what=what
+    )
+
+
 def draw_cut(
     config: Config, secret: bytes, arm: str, repeat: int, generation: int
 ) -> FaultEntry | None:
-    """Return the quota cut before a generation of a campaign, if there is one."""
-    rng = _draw(secret, f"quota:{generation}")
-    if not befalls(config, arm) or rng.random() >= config.faults.quota.rate:
+    """Return the quota cut before a generation of a campaign, if there is one.
+
+    A quota that is withdrawn is cut as a whole.
+    """
+    rng, quota_cuts = _draw(secret, f"quota:{generation}"), config.faults.quota
+    due = config.faults.withdrawn.since(arm) == generation and variant(arm).lacks == "quota"
+    if not befalls(config, arm) or not (due or rng.random() < quota_cuts.rate):
         return None
-    trainings = math.ceil(count_whole(config, arm) * config.faults.quota.share)
+    trainings = math.ceil(count_whole(config, arm) * (1 if due else quota_cuts.share))
     return FaultEntry(
         fault="quota",
         arm=arm,
@@ -113,18 +128,24 @@ def draw_absence(
 ) -> FaultEntry | None:
     """Return how late the simulated reviewer answers a question about a candidate, if late.
 
-    What people ordered with the study, such as its baseline, is answered at once.
+    What people ordered with the study, such as its baseline, is answered at once. A reviewer who is
+    withdrawn answers nothing before the gate's timer ends.
     """
     asked = plan.purpose == "candidate" and config.reviewer.policy != "people"
     rng = _draw(secret, f"away:{_place(plan)}:{change_class}")
-    if not asked or not befalls(config, plan.arm) or rng.random() >= config.faults.away.rate:
+    gone = config.faults.withdrawn.takes(plan.arm, "reviewer", plan.generation)
+    if not asked or not befalls(config, plan.arm):
         return None
+    if not (gone or rng.random() < config.faults.away.rate):
+        return None
+    hours = config.gates.expire_hours
+    size = hours * HOUR if gone else _exponential(rng, config.faults.away.hours * HOUR)
     return FaultEntry(
         fault="away",
         arm=plan.arm,
         repeat=plan.repeat,
         generation=plan.generation,
-        size=_exponential(rng, config.faults.away.hours * HOUR),
+        size=size,
         plan=digest,
         what=change_class,
     )
@@ -166,12 +187,12 @@ def find_allowance(running: Running, arm: str, repeat: int, generation: int) -> 
     return max(0, count_whole(config, arm) - cut)
 
 
-def cut_quota(running: Running, arm: str, repeat: int, generation: int) -> None:
-    """Cut the quota of a campaign before a generation, once, if a cut is drawn."""
+def befall(running: Running, arm: str, repeat: int, generation: int) -> None:
+    """Withdraw a campaign's support and cut its quota before a generation, once, where due."""
     if befalls(running.config, arm):
-        secret = running.items.of(repeat).secret
-        cut = draw_cut(running.config, secret, arm, repeat, generation)
-        record(running, [cut] if cut else [])
+        place, secret = (arm, repeat, generation), running.items.of(repeat).secret
+        due = find_withdrawal(running.config, *place), draw_cut(running.config, secret, *place)
+        record(running, [one for one in due if one])
 
 
 def find_absence(running: Running, digest: str, change_class: str) -> FaultEntry | None:

@@ -33,6 +33,7 @@ from loop.study.faults import (
     draw_for_job,
     expect_part,
     expect_wall,
+    find_withdrawal,
     is_too_late,
     tell_silence,
 )
@@ -42,6 +43,8 @@ from loop.study.simulated import PREDICT_US, PROPOSE_US
 from loop.verify.state import need
 from sandbox.decision import policy
 
+OF_CAMPAIGNS = ("quota", "withdrawn")
+"""Faults before a generation of a campaign, not of a plan."""
 Question = tuple[str, str]
 """(plan, class) of a question to the reviewer."""
 
@@ -95,11 +98,13 @@ class _Walk:
         for arm, repeat in self._ended:
             if arm not in (START, REFERENCE) and not variant(arm).programs:
                 for generation in range(1, self._reach(facts, arm, repeat) + 1):
-                    self._need(self._draw_cut(arm, repeat, generation))
+                    self._need_befallen(arm, repeat, generation)
         for fault in self._recorded:
-            reached = self._reach(facts, fault.arm, fault.repeat) if fault.fault == "quota" else 0
-            begun = fault.fault != "quota" or fault.generation <= reached
-            need(begun, f"a quota was cut before generation {fault.generation}, which never came")
+            of_campaign = fault.fault in OF_CAMPAIGNS
+            reached = self._reach(facts, fault.arm, fault.repeat) if of_campaign else 0
+            begun = not of_campaign or fault.generation <= reached
+            what = "a quota was cut" if fault.fault == "quota" else f"{fault.what} was withdrawn"
+            need(begun, f"{what} before generation {fault.generation}, which never came")
         for question in self._asked if self._closed else ():
             self._need(self._draw_absence(*question))
 
@@ -111,10 +116,11 @@ class _Walk:
     def take_fault(self, fact: FaultEntry) -> None:
         """Check that a fault is drawn, and recorded once."""
         drawn = list[FaultEntry | None]()
-        if fact.fault == "quota":
+        if fact.fault in OF_CAMPAIGNS:
             known = fact.arm in self._config.arms() and fact.repeat < self._config.study.repeats
             need(known, "it names no campaign of the study")
-            drawn = [self._draw_cut(fact.arm, fact.repeat, fact.generation)]
+            place = fact.arm, fact.repeat, fact.generation
+            drawn = [self._draw_cut(*place), find_withdrawal(self._config, *place)]
         elif fact.plan not in self._plans:
             raise VerificationFailed("it names no recorded plan")
         elif fact.fault == "away":
@@ -126,11 +132,16 @@ class _Walk:
         self._recorded.add(fact)
 
     def take_plan(self, fact: PlanEntry) -> None:
-        """Check that a quota cut before a generation was recorded before its plans."""
+        """Check that what befell a campaign before a generation was recorded before its plans, and
+        that it has none where its support had stopped it.
+        """
         self._plans[fact.digest] = fact.plan
         if fact.plan.purpose == "candidate":
             place = fact.plan.arm, fact.plan.repeat, fact.plan.generation
-            self._need(self._draw_cut(*place))
+            self._need_befallen(*place)
+            withdrawn, generations = self._config.faults.withdrawn, self._config.study.generations
+            stopped = withdrawn.stops(place[0], place[2], generations)
+            need(not stopped, f"arm {place[0]} proposed after the withdrawal that stopped it")
 
     def take_start(self, fact: StartEntry) -> None:
         """Check that the faults of a job were recorded before its start."""
@@ -193,6 +204,10 @@ class _Walk:
         plan = self._plans[digest]
         secret = repeat_secret(self._secret, plan.repeat)
         return draw_for_job(self._config, secret, digest, plan, role, index, attempt)
+
+    def _need_befallen(self, arm: str, repeat: int, generation: int) -> None:
+        self._need(self._draw_cut(arm, repeat, generation))
+        self._need(find_withdrawal(self._config, arm, repeat, generation))
 
     def _draw_cut(self, arm: str, repeat: int, generation: int) -> FaultEntry | None:
         secret = repeat_secret(self._secret, repeat)

@@ -417,13 +417,13 @@ def test_the_list_names_every_proposer_with_what_it_sees_and_costs():
 TOGETHER = [
     arm
     for arm in dict.fromkeys((*ARMS, *PROPOSERS))
-    if proposer(arm).where != "outside" and arm not in ("notebook", "planted")
+    if proposer(arm).where != "outside" and arm not in ("notebook", "planted", "outside")
     if not variant(arm).programs and not variant(arm).spared and not variant(arm).stands
-    if not variant(arm).line
+    if not variant(arm).line and not variant(arm).lacks
 ]
 """Every arm that needs no outside model (test_llm.py has that one), no planted world
 (test_simulated.py), no archive of programs (test_programs.py), no faults (test_faults.py), no pause
-(test_pause.py) and no service (test_factory.py).
+(test_pause.py), no withdrawal (test_withdrawn.py) and no service (test_factory.py).
 """
 ALONE = [[arm] if arm == "random" else [arm, "random"] for arm in TOGETHER]
 STUDIES = [*ALONE, [arm for arm in TOGETHER if not arm.startswith("parallel_")]]
