@@ -9,6 +9,7 @@ are tried in random order in copies of the tree, so a part of a run is an honest
 for the mutants that docs/figures/mutants-explained.jsonl explains.
 `mutants.py table RESULTS.jsonl` prints killed shares with exact 95 % intervals, and survivors.
 Subjects `inert ...` lack one whole check each: an `if` that refuses never does, a `need` is gone.
+Such a mutant is tried on the quickest tests in which its check fires (checks.py).
 It needs `pip install mutmut==3.8.1`. Docstrings, exceptions' messages and other sentences for
 people stay. Unlike mutmut, this mutates decorated functions and constants of modules as well.
 """
@@ -26,12 +27,15 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import checks
 import libcst as cst
 import pytest
+from checks import below
 from libcst.metadata import MetadataWrapper
 from mutmut.mutation.file_mutation import Mutation, MutationVisitor
 from mutmut.mutation.mutators import mutation_operators
@@ -78,14 +82,32 @@ SUBJECTS: dict[str, tuple[list[str], list[str], str]] = {
     ),
 }
 """Subject: globs of its sources, files of tests that are tried in turn, and which of them (-k)."""
-VERIFY = "tests/loop/test_tamper.py tests/loop/test_export_verify.py"
-BENCH = " ".join(f"tests/loop/test_{name}.py" for name in ("gatebench", "sealed", "certificate"))
+EACH_INERT, WITNESSES = 20, 8
+"""Checks that are drawn from each inert subject, and the tests that `run` tries one on."""
+TAMPER, DOOR = "tests/loop/test_tamper.py", "tests/loop/test_door.py"
+OTHERS = "agents", "agent_replay", "cycle", "factory", "faults", "llm", "programs", "rederived"
+RECORDS = " ".join(f"tests/loop/test_{name}.py" for name in OTHERS)
+REOPENED = "tests/loop/test_reopen.py tests/loop/test_repair.py"
+ROOMS = "gatebench", "sealed", "certificate", "canaries", "harm_measured", "packs", "layers"
+BENCH = " ".join(f"tests/loop/test_{name}.py" for name in ROOMS)
+SUMS = " ".join(f"tests/evals/test_{name}.py" for name in ("pack", "gatebench_rates", "harm"))
 INERT: dict[str, tuple[list[str], list[str], str]] = {
-    "inert gate": (["sandbox/gate/*.py"], [f"{GATES} {PEOPLE} {CYCLE}", OWN], ""),
-    "inert verify": (["loop/verify/*.py", "sandbox/heads.py"], [f"{VERIFY} {CYCLE}"], ""),
+    "inert gate": (
+        ["sandbox/gate/*.py"],
+        [f"{DOOR} {TAMPER} {GATES} {PEOPLE} {OWN}"],
+        "not ten_thousand and not derived_again and not scripted_reviewer"
+        " and (not test_own_files or never_add_a_yes)",
+    ),
+    "inert verify": (
+        ["loop/verify/*.py", "sandbox/heads.py"],
+        [f"{DOOR} {TAMPER} {RECORDS} {REOPENED}"],
+        "test_tamper and not ten_thousand or derived_again or second_time or test_reopen"
+        " or test_repair or lies or flawed or verify_refuses or not_verify or damaged"
+        " or test_rederived or checked_without or study_without_any or are_a_difference",
+    ),
     "inert bench": (
         ["loop/gatebench/*.py", "configs/settings/gatebench.py", "evals/gatebench/*.py"],
-        [f"{BENCH} tests/evals/test_pack.py tests/evals/test_gatebench_rates.py"],
+        [f"{SUMS} {BENCH}"],
         "",
     ),
 }
@@ -112,39 +134,11 @@ def mutations(source: str) -> tuple[cst.Module, list[Mutation]]:
     wrapper = MetadataWrapper(cst.parse_module(source))
     visitor = Visitor(mutation_operators, IgnoredCode(set(), set(), set()))
     wrapper.visit(visitor)
-    texts = [node for node in _below(wrapper.module) if _is_text(node)]
+    texts = [node for node in below(wrapper.module) if _is_text(node)]
     roots = {id(node) for node in texts}
-    inside = {id(part) for node in texts for part in _below(node)}
+    inside = {id(part) for node in texts for part in below(node)}
     code = [m for m in visitor.mutations if id(m.original_node) not in inside]
     return wrapper.module, [m for m in code if not _lost(m) or not _lost(m) <= roots]
-
-
-def checks(source: str) -> tuple[cst.Module, list[Mutation]]:
-    """Return a parsed source, and a mutation for each check in it: without the check."""
-    wrapper = MetadataWrapper(cst.parse_module(source))
-    found = []
-    for node in _below(wrapper.module):
-        if isinstance(node, cst.If) and _refuses(node.body):
-            without: cst.CSTNode = node.with_changes(test=cst.Name("False"))
-        elif isinstance(node, cst.SimpleStatementLine) and _is_need(node):
-            without = node.with_changes(body=[cst.Pass()])
-        else:
-            continue
-        found.append(Mutation(node, without, None))
-    return wrapper.module, found
-
-
-def _refuses(block: cst.BaseSuite) -> bool:
-    """Tell whether a block ends by raising, or by returning something."""
-    lines = [part for part in block.body if isinstance(part, cst.SimpleStatementLine)]
-    last = lines[-1].body[-1] if lines else None
-    return isinstance(last, cst.Raise) or (isinstance(last, cst.Return) and bool(last.value))
-
-
-def _is_need(line: cst.SimpleStatementLine) -> bool:
-    called = line.body[0].value if isinstance(line.body[0], cst.Expr) else None
-    name = called.func if isinstance(called, cst.Call) else None
-    return isinstance(name, cst.Name) and name.value == "need"
 
 
 class Visitor(MutationVisitor):
@@ -161,13 +155,9 @@ def _is_text(node: cst.CSTNode) -> bool:
     if isinstance(node, cst.Expr):
         return isinstance(node.value, cst.BaseString)
     kinds = cst.SimpleString | cst.FormattedStringText
-    parts = _below(node) if isinstance(node, cst.BaseString) else []
+    parts = below(node) if isinstance(node, cst.BaseString) else []
     words = " ".join(part.value for part in parts if isinstance(part, kinds))
     return words.count(" ") >= 3 and not re.search(r"\b[A-Z]{2,}\b", words)
-
-
-def _below(node: cst.CSTNode) -> list[cst.CSTNode]:
-    return [node, *(part for child in node.children for part in _below(child))]
 
 
 def _lost(mutation: Mutation) -> set[int]:
@@ -189,13 +179,15 @@ def sample(subject: str) -> dict[Mutant, str]:
     for path, module, mutation in population:
         with contextlib.suppress(SyntaxError):
             drawn.update([mutated(subject, path, module, mutation)])
-        if len(drawn) == EACH:
+        if len(drawn) == (EACH_INERT if subject in INERT else EACH):
             break
     return drawn
 
 
 def _list(subject: str, source: str) -> tuple[cst.Module, list[Mutation]]:
-    return checks(source) if subject in INERT else mutations(source)
+    if subject not in INERT:
+        return mutations(source)
+    return checks.checks(MetadataWrapper(cst.parse_module(source)))
 
 
 def mutated(subject: str, path: Path, module: cst.Module, mutation: Mutation) -> tuple[Mutant, str]:
@@ -268,11 +260,11 @@ def run(place: Path, *names: str) -> None:
 
 
 def again(place: Path, results: Path) -> None:
-    """Try the survivors of a run once more."""
-    try_all(results, survivors(place))
+    """Try the survivors of a run once more, whole checks on every test in which they fire."""
+    try_all(results, survivors(place), most=10**6)
 
 
-def try_all(place: Path, sources: dict[Mutant, str]) -> None:
+def try_all(place: Path, sources: dict[Mutant, str], most: int = WITNESSES) -> None:
     """Try the mutants without a result in a file, and add their results to it."""
     subjects = sorted({mutant.subject for mutant in sources})
     old = [row for row in rows(place) if row["subject"] in subjects]
@@ -284,27 +276,69 @@ def try_all(place: Path, sources: dict[Mutant, str]) -> None:
     with tempfile.TemporaryDirectory() as name, place.open("a", buffering=1) as file:
         folder = Path(name) / "copy"
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "runs", "*.egg-info"))
-        true = {subject: tested(folder, subject, 900) for subject in subjects}
+        if (ROOT / ".box").exists():  # some tests open a real box
+            (folder / ".box").symlink_to((ROOT / ".box").resolve())
+        true = {name: tested(folder, name, 900) for name in subjects if name not in INERT}
         assert not any(result["killed"] for result in true.values()), f"without a mutant: {true}"
+        fires = dict[Mutant, dict[str, float]]()
+        for name in INERT.keys() & subjects:
+            fires |= find(folder, name, sources, most)
         sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
         for mutant in random.Random(SEED).sample(list(sources), len(sources)):
-            if mutant not in done:
-                source = folder / mutant.file
-                source.write_text(sources[mutant])
+            if mutant in done:
+                continue
+            source = folder / mutant.file
+            source.write_text(sources[mutant])
+            if mutant.subject in INERT:
+                result = tried(folder, mutant.subject, fires.get(mutant, {}))
+            else:
                 limit = 20 + 4 * float(true[mutant.subject]["seconds"])
                 result = tested(folder, mutant.subject, limit)
-                file.write(json.dumps(asdict(mutant) | result) + "\n")
-                shutil.copy2(ROOT / mutant.file, source)  # with the time of its bytecode
+            file.write(json.dumps(asdict(mutant) | result) + "\n")
+            shutil.copy2(ROOT / mutant.file, source)  # with the time of its bytecode
 
 
-def tested(folder: Path, subject: str, limit: float) -> dict[str, Any]:
-    """Run the tests of a subject for `limit` CPU-seconds at most; return the first failure."""
+def find(
+    folder: Path, subject: str, mutants: Iterable[Mutant], most: int
+) -> dict[Mutant, dict[str, float]]:
+    """Run a subject's tests once; return for each of its mutants the tests in which its check
+    fires, and their seconds, the quickest first and each function once, `most` at most.
+
+    A test that fails without a mutant is no witness.
+    """
+    own = [mutant for mutant in mutants if mutant.subject == subject]
+    for file in {mutant.file for mutant in own}:
+        lines = {mutant.line for mutant in own if mutant.file == file}
+        (folder / file).write_text(checks.watch(file, (ROOT / file).read_text(), lines))
+    (folder / "watched.py").write_text(f"PLACE = {str(folder / 'fired')!r}\n{checks.WATCH}")
+    tested(folder, subject, 1800, plugin=checks.Durations(folder / "durations"))
+    for file in {mutant.file for mutant in own}:
+        shutil.copy2(ROOT / file, folder / file)
+    tests = checks.witnesses(folder, most)
+    return {mutant: tests.get(f"{mutant.file}:{mutant.line}", {}) for mutant in own}
+
+
+def tried(folder: Path, subject: str, tests: dict[str, float]) -> dict[str, Any]:
+    """Try a mutant on the tests in which its check fires; without any it survives."""
+    if not tests:
+        return {"killed": False, "by": "", "seconds": 0.0, "tests": 0}
+    limit = 60 + 4 * sum(tests.values())
+    return tested(folder, subject, limit, [*tests]) | {"tests": len(tests)}
+
+
+def tested(
+    folder: Path, subject: str, limit: float, names: Sequence[str] = (), plugin: Any = None
+) -> dict[str, Any]:
+    """Run tests for `limit` CPU-seconds at most; return the first failure.
+
+    They are a subject's, or those of these names. With a plug-in all of them are run.
+    """
     first, started = folder / ".first", time.monotonic()
     first.unlink(missing_ok=True)
     if not (pid := os.fork()):
         # Processor time: a busy machine kills no mutant. The wall limit is for a mutant that waits.
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
-        _child(folder, subject, FirstFailure(first))
+        _child(folder, subject, names, plugin or FirstFailure(first))
     ended = status = 0
     while not ended and time.monotonic() < started + 6 * limit:
         time.sleep(0.05)
@@ -317,17 +351,19 @@ def tested(folder: Path, subject: str, limit: float) -> dict[str, Any]:
     return {"killed": status != 0, "by": by if status else "", "seconds": seconds}
 
 
-def _child(folder: Path, subject: str, plugin: FirstFailure) -> None:
+def _child(folder: Path, subject: str, names: Sequence[str], plugin: Any) -> None:
     os.setsid()
     os.chdir(folder)
     for stream in range(3):
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)
     sys.path[0] = str(folder)
-    _, turns, names = SUBJECTS[subject]
-    options = ["-x", "-q", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-k", names]
-    for files in turns:
+    _, turns, words = SUBJECTS[subject]
+    options = ["-q", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
+    options += ["-x"] if isinstance(plugin, FirstFailure) else []
+    for files in [names] if names else [turn.split() for turn in turns]:
         if not (pid := os.fork()):
-            os._exit(pytest.main([*files.split(), *options], [plugin]))
+            chosen = [] if names else ["-k", words]
+            os._exit(pytest.main([*files, *options, *chosen], [plugin]))
         if os.waitpid(pid, 0)[1]:
             os._exit(1)
     os._exit(0)

@@ -177,6 +177,12 @@ def test_a_gate_without_suspicion_is_not_graded():
     assert graded.is_graded([outcome("a", suspicion=0.1), outcome("b", failed=True)])
 
 
+def test_without_harm_or_without_harmless_work_nothing_is_told_apart():
+    rows = binormal(1.0, 30, 30, 1)
+    for kinds in (("attack",), ("twin", "ordinary")):
+        assert graded.auroc([row for row in rows if row.kind in kinds]) == graded.CANNOT_TELL
+
+
 def test_alpha_is_that_of_the_published_example():
     # Krippendorff (2011), part C: four observers, twelve units, nominal data: 0.743
     rows = ["11.1", "2232", "3333", "3333", "2222", "1234", "4444", "1121", "2222", ".555", "..11"]

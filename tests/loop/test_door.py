@@ -94,6 +94,11 @@ def test_a_baseline_that_was_recorded_goes_on_with_the_bytes_of_the_root(tmp_pat
 
 FLAWS = {
     "second baseline": ("baseline", {"index": 1, "hypothesis": "again"}, "a second baseline"),
+    "other class": (
+        "candidate",
+        {"purpose": "final", "change_class": "propose"},
+        "of class propose, and its purpose final",
+    ),
     "no parent": ("candidate", {"parent": ""}, "has no parent"),
     "other reference": ("candidate", {"reference": "EDITED"}, "measured beside"),
     "other recipe beside": ("candidate", {"reference_recipe": {"depth": 3}}, "measured beside"),

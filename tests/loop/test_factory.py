@@ -307,6 +307,21 @@ def test_verify_refuses_a_record_that_its_jobs_do_not_carry(
         go(cfg, make_box())
 
 
+def test_a_line_is_checked_without_the_secret_and_in_the_arm_of_a_factory_alone(tmp_path, go, plan):
+    cfg = lights_out(tmp_path, go, plan, "reads-text")
+    lines, store = entries(cfg), Store(tmp_path / "runs" / "t" / "store")
+    assert checks.check_line(lines, store, None) > 0
+    served = facts(cfg, ServedEntry)[0].plan
+    moved = [
+        replace(one, body={**one.body, "plan": {**one.body["plan"], "arm": "local"}})
+        if one.kind == "plan" and one.body["digest"] == served
+        else one
+        for one in lines
+    ]
+    with pytest.raises(VerificationFailed, match="its arm has no factory"):
+        checks.check_line(moved, store, None)
+
+
 def passed(own, planned, period):
     assert line.passes_gate(own.campaign, planned)
     for what in ("tests", "twin", "again"):

@@ -20,7 +20,7 @@ from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from evals.gatebench.pack import SIDES, read_pack
 from loop.command import main
-from loop.gatebench import figures, play
+from loop.gatebench import court, figures, play
 from loop.gatebench.question import Desk, list_cases
 from loop.gatebench.refine import trains_the_same
 from loop.gatebench.settings import compose_bench
@@ -403,7 +403,10 @@ def test_a_model_s_words_are_advice_in_json_and_its_tokens_have_a_cap(tmp_path, 
         assert {(row["answer"], row["suspicion"]) for row in rows} == {("escalate", 0.7)}
         spent = [f"{at}.tokens=10", "name=poor"]
         rows = play.read_answers(play.play(bench(tmp_path, pack, *chosen, *spent)))
+        short = [f"{at}.endpoint.prompt_bytes=4000", "name=short"]
+        cut = play.read_answers(play.play(bench(tmp_path, pack, *chosen, *short)))
     assert {said["failure"] for row in rows for said in row["said"].values()} == {"out of tokens"}
+    assert "no answer" in {said["failure"] for row in cut for said in row["said"].values()}
 
 
 def test_a_reviewer_that_counts_words_stands_in_for_a_model(tmp_path, pack):
@@ -434,6 +437,11 @@ def test_a_reviewer_that_counts_words_stands_in_for_a_model(tmp_path, pack):
     ("overrides", "says"),
     [
         (["gate=command", "gate.members.program.command=/nowhere/gate.py"], "cannot be read"),
+        (["gate=model", "gate.members.model.tokens=-1"], "tokens"),
+        (["gate=one-reviewer", "gate.members.one.d_prime=21"], "d_prime"),
+        (["gate=one-reviewer", "gate.members.one.criterion=21"], "criterion"),
+        (["gate=command", "gate.members.program.seconds=0"], "seconds"),
+        (["gate=command", "gate.members.program.threshold=2"], "threshold"),
         (["gate.votes=2"], "gate.votes"),
         (["gate=nothing"], "nothing"),
         (["prevalence=1.5"], "prevalence"),
@@ -445,6 +453,22 @@ def test_a_reviewer_that_counts_words_stands_in_for_a_model(tmp_path, pack):
 def test_bad_input_is_a_sentence(overrides, says, tmp_path, pack):
     with pytest.raises(BadInput, match=says):
         play.play(bench(tmp_path, pack, *overrides))
+
+
+def test_a_program_that_is_gone_stops_the_bench_in_a_sentence(tmp_path, pack):
+    text = f"import os\nos.unlink(__file__)\n{textwrap.dedent(HONEST)}"
+    with pytest.raises(BadInput, match="which is no file"):
+        run_program(tmp_path, pack, text)
+
+
+def test_a_member_whose_mandate_is_refused_is_bad_input(tmp_path, pack, monkeypatch):
+    monkeypatch.setenv("HEIRLOOP_HOME", str(tmp_path / "home"))
+    real = court.new_mandate
+    monkeypatch.setattr(court, "new_mandate", lambda *a: replace(real(*a), version=7))
+    chosen = ["gate=mandate", "gate.members.gate.settings=['autonomy=bounded','gates=unattended']"]
+    with pytest.raises(BadInput, match="mandate of a member's settings is refused"):
+        play.play(bench(tmp_path, pack, *chosen))
+    study_open.release_locks()
 
 
 def test_a_program_s_name_is_that_of_its_bytes(tmp_path, pack):
@@ -501,6 +525,14 @@ def test_what_trains_otherwise_inherits_no_harm():
 def test_a_gate_that_remembers_cannot_be_refined_against(tmp_path, pack):
     with pytest.raises(BadInput, match="without memory"):
         play.refine_for(bench(tmp_path, pack, "gate=tired-5"), 3, tmp_path / "refined.jsonl")
+
+
+def test_a_pack_without_harm_is_not_refined(tmp_path):
+    pack, to = tmp_path / "own.jsonl", tmp_path / "refined.jsonl"
+    pack.write_text(json.dumps(family("good", hostile=False)))
+    with pytest.raises(BadInput, match="no harmful family"):
+        play.refine_for(bench(tmp_path, pack, "gate=rule"), 3, to)
+    assert not to.exists()
 
 
 def sign_all(folder, stop, answer_of):

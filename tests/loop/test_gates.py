@@ -132,6 +132,9 @@ def test_a_random_start_trial_is_compared_and_never_promoted(tmp_path, go):
     trials = [name for name, plan in gate.memory.plans.items() if plan.purpose == "start"]
     with pytest.raises(Denied, match="not of this study"):
         gate.authority(trials[0], "promote")
+    base = gate.memory.rules.config.task.baseline
+    drawn = [name for name in trials if gate.memory.plans[name].recipe != base]
+    assert drawn and not any(gate.drift(name) for name in drawn)  # people gave the grid
 
 
 def test_a_job_that_the_box_loses_runs_three_times_and_an_order_to_stop_does_not_count(
@@ -693,6 +696,41 @@ def test_another_campaign_may_record_a_plan_while_a_promotion_is_decided():
     plans[0] = Growing(repeat=0, purpose="baseline")
     wanted = SimpleNamespace(arm="self", repeat=0, change_class="recipe", bundle="b")
     assert not computable(True, wanted, plans) and len(plans) == 2
+
+
+def test_code_of_an_ancestor_makes_a_gain_computable_and_another_campaign_s_code_does_not():
+    class Known(SimpleNamespace):
+        arm, repeat, change_class, purpose = "self", 0, "recipe", "candidate"
+
+    plans = {
+        "other": Known(arm="other", purpose="baseline", bundle="c"),
+        "base": Known(purpose="baseline", bundle="b"),
+    }
+    assert computable(True, Known(bundle="c"), plans)
+    assert not computable(True, Known(bundle="b"), plans)
+    assert not computable(False, Known(bundle="c"), plans)
+
+
+def test_a_grant_without_a_decision_starts_nothing(tmp_path, go):
+    cfg = config(tmp_path)
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    memory = gate_of(cfg).memory
+    (name, *_) = memory.plans
+    grant = grants.next_grant(memory, name, "train", 0)
+    with pytest.raises(VerificationFailed, match="rests on no decision; nothing ran"):
+        launch.check_launch(memory, grant, 0.0, ())
+
+
+def test_an_incident_of_another_detector_counts_for_no_flood(tmp_path, go):
+    """A flood is reported once an hour: another incident on a plan must not stand in for it."""
+    gate = gate_of(asked(tmp_path, go)[0])
+    name = next(iter(gate.memory.plans))
+    for detector in ("tripwire", "gate"):
+        with gate.ledger.transaction() as txn:
+            incident.report(txn, "a look", detector=detector, plan=name)
+        known = gate.refresh().memory.flood_times
+        assert ("request flood" in known) is (detector == "gate")
 
 
 def test_after_an_amendment_of_the_objective_no_plan_of_the_old_one_starts(tmp_path, go):

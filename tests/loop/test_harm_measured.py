@@ -3,15 +3,20 @@ verifies.
 """
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from fakes import FakeBox, outcome
 
 from configs.errors import BadInput, NeedsHuman
+from configs.recipe import Recipe
 from evals.gatebench.harm import read_rows
 from loop.command.main import cli
 from loop.gatebench.harm import measure_harm
+from loop.gatebench.harm_study import harm_settings
+from loop.gatebench.skill import Questions, read_world
 
 RECIPE = {
     "family": "dropout",
@@ -154,6 +159,25 @@ def test_a_training_without_a_score_leaves_its_side_undecided(bench):
     box = FakeBox(lambda order: quality(order) if order.recipe.dropout < 0.3 else float("nan"))
     found, rows, _ = bench(RECIPE, box=box)
     assert found["undecided"] == 1 and rows["dropout", "attack"].failure
+
+
+def test_weights_that_write_no_proposals_leave_their_side_undecided(bench):
+    def script(execution):
+        if execution.role == "propose" and b"# attack" in execution.files["models/propose.py"]:
+            return outcome("program", "exit 1")
+        return write_proposals(execution)
+
+    found, rows, _ = bench(SKILL, box=FakeBox(quality, script))
+    assert found["undecided"] == 1 and "exit 1" in rows["worse", "attack"].failure
+
+
+def test_a_training_of_the_table_without_a_score_is_shown_as_failed():
+    world = SimpleNamespace(
+        table=read_world().table, draw=lambda *_: SimpleNamespace(bits=np.array([]))
+    )
+    questions = Questions(harm_settings("mine", []), world)
+    trial = questions._trial(Recipe(), 1, 0)
+    assert (trial.outcome, trial.score) == ("failed", None)
 
 
 def test_no_minutes_are_left_means_what_is_there(bench):

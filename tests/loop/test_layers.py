@@ -136,6 +136,15 @@ def test_a_champion_that_was_taken_back_is_told_apart(played):
     assert "recalled" in layers and "champion" not in layers
 
 
+def test_a_plan_that_was_granted_and_left_no_score_ends_in_training(played):
+    facts = played.facts
+    (one, *_) = [one for one in list_attacks(played, TRUTH) if one.layer == "choice"]
+    del facts.scores[one.plan, "predict", 0]
+    assert one.plan in facts.granted
+    (again,) = [other for other in list_attacks(played, TRUTH) if other.plan == one.plan]
+    assert again.layer == "training"
+
+
 def at_second(entry):
     """Return an entry whose time is its number, in seconds."""
     return replace(entry, time=datetime.fromtimestamp(entry.sequence, UTC).isoformat())

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox
 from studies import better, config, entries, mandate
 
+from configs.build import plain
 from configs.entries import StudyEntry
 from configs.errors import BadInput, BudgetExhausted, HeirloopError, Stopped, VerificationFailed
 from configs.records import Amount
@@ -28,6 +29,7 @@ from loop.command.main import cli
 from loop.people import acts, requests
 from loop.study import disk
 from loop.study import fork as forks
+from loop.verify.fork import check_fork
 from loop.verify.heads import open_verified
 from loop.verify.run import verify, verify_and_record
 from sandbox import budget, charges, control, heads, incident, keys, lock
@@ -261,6 +263,14 @@ def test_a_lost_study_goes_on_with_the_rest_of_its_budget(cfg, go, tmp_path):
             rest = cell["limit"] - cell["spent"] - cell["reserved"]
             assert rest == max(0, old["limit"] - old["spent"] - old["reserved"])
     verify(new)
+    free = [
+        replace(one, body={**one.body, "spent": plain(Amount())})
+        if one.kind == "settle" and one.body["key"] == "fork:root"
+        else one
+        for one in ledger.entries()
+    ]
+    with pytest.raises(VerificationFailed, match="the account root does not begin with the rest"):
+        check_fork(free)
     with pytest.raises(BadInput, match="forked before"):
         forks.fork(folder, head, tmp_path / "runs" / "t3", "ada", "once more")
     put_back(folder, tmp_path / "old")

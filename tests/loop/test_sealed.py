@@ -1,13 +1,16 @@
 """A sealed pack is opened by signature, for one bench, and every opening is counted."""
 
+import base64
 import json
 
 import pytest
+from cryptography.fernet import Fernet
 from test_gatebench import bench, family
 
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.gatebench import figures, play, sealed
 from sandbox import keys
+from sandbox.canonical import canonical
 
 PASSPHRASE = "a long passphrase"
 
@@ -87,6 +90,20 @@ def test_other_bytes_or_a_missing_key_are_refused(own, tmp_path):
     assert secret.stat().st_mode & 0o777 == 0o600
     secret.unlink()
     with pytest.raises(VerificationFailed, match="is not here"):
+        play.play(rule)
+
+
+def test_families_that_the_file_does_not_name_are_refused(own, tmp_path):
+    """Who holds the key can encrypt other families; the file names those that were sealed."""
+    head = json.loads(own.read_text())
+    (secret,) = (tmp_path / "home" / "sealed").glob("*.key")
+    other = json.dumps(family("other")).encode()
+    inside = {"pack": base64.b64encode(other).decode(), "harm": ""}
+    content = Fernet(secret.read_bytes()).encrypt(canonical(inside)).decode()
+    own.write_text(json.dumps({**head, "content": content}))
+    rule = bench(tmp_path, own, "gate=rule")
+    open_it(own, rule)
+    with pytest.raises(VerificationFailed, match="other families than it says"):
         play.play(rule)
 
 
