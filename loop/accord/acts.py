@@ -25,7 +25,7 @@ from loop.accord import check, evidence, terms
 from loop.accord.case import Case, Finding, gather, read_heads
 from loop.accord.evidence import Evidence, time_of
 from loop.accord.terms import Party, Signed, Term
-from loop.verify import statement
+from loop.facts import statement
 from sandbox import incident, intoto, keys
 from sandbox.canonical import canonical
 from sandbox.files import replace_file
@@ -120,13 +120,14 @@ def open_key(folder: Path) -> Ed25519PrivateKey:
 
 
 def record(folder: Path, signed: Signed) -> Signed:
-    """Record an accord with these signatures, once."""
+    """Record an accord where it carries a signature that was not recorded yet."""
     book = open_ledger(folder)
     entry = AccordEntry(
         digest=signed.digest, envelope=signed.envelope.decode(), signed=signed.signed
     )
     with book.transaction() as txn:
-        if all(fact != entry for _, fact in lines_of(txn.entries(), AccordEntry)):
+        known = [f for _, f in lines_of(txn.entries(), AccordEntry) if f.digest == signed.digest]
+        if all(set(entry.signed) - set(fact.signed) for fact in known):
             txn.append(entry)
     return signed
 
@@ -168,7 +169,9 @@ def beat(folder: Path, signed: Signed, heard: Sequence[Evidence] = ()) -> None:
         last = before.get(own.study)
         if own.study == book.root():
             raise BadInput("that is this run's own evidence; hear the other side's")
-        if last and quoted.sequence <= last.sequence and quoted.head == last.head:
+        # Another entry of the same number is news: the other side has a second ledger.
+        old = last and quoted.sequence == last.sequence and quoted.head == last.head
+        if last and (quoted.sequence < last.sequence or old):
             raise BadInput(
                 f"the evidence of {own.name!r} ends at entry {quoted.sequence}, which was heard"
                 " before; ask for a newer one"
@@ -215,12 +218,23 @@ def judge(folder: Path, case: Case) -> list[Finding]:
     book = open_ledger(folder)
     if findings and case.accord.party(book.root()) is None:
         raise BadInput(f"{folder} is no party of that accord")
+    note_breaches(book, case.digest, findings)
+    return findings
+
+
+def title_breach(accord: str, study: str, rule: str) -> str:
+    """Return the title of the incident of a breach; a breach of a rule by a party has one."""
+    return f"accord {accord[:12]} broken by {study[:12]}: {rule}"
+
+
+def note_breaches(book: Ledger, accord: str, findings: Sequence[Finding]) -> None:
+    """Open an incident for each breach of an accord, once."""
     with book.transaction() as txn:
         entries = txn.entries()
         told = {fact.incident.title for _, fact in lines_of(entries, IncidentEntry)}
-        chain = [e for e, fact in lines_of(entries, AccordEntry) if fact.digest == case.digest]
+        chain = [e for e, fact in lines_of(entries, AccordEntry) if fact.digest == accord]
         for one in findings:
-            title = f"accord {case.digest[:12]} broken by {one.study[:12]}: {one.rule}"
+            title = title_breach(accord, one.study, one.rule)
             if title not in told:
                 told.add(title)
                 incident.report(
@@ -233,7 +247,6 @@ def judge(folder: Path, case: Case) -> list[Finding]:
                     chain=tuple(entry.sequence for entry in chain),
                     containment="none: files show a breach and stop nothing",
                 )
-    return findings
 
 
 def read_further_heads(paths: Iterable[Path], signed: Signed) -> list[tuple[str, int, str]]:

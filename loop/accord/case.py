@@ -64,7 +64,7 @@ class Case:
     def is_signed(self, heard: Heard) -> bool:
         """Tell whether a heard head is signed by the party of which it is said to be."""
         party = self.accord.party(heard.study)
-        return party is not None and _quotes(heard, party)
+        return party is not None and is_quoted(heard, party)
 
     def ends(self, study: str) -> datetime | None:
         """Return the time of the newest fact that a party shows."""
@@ -133,7 +133,8 @@ def gather(
 
 
 @lru_cache(maxsize=1 << 16)  # every rule asks anew, and a signature takes a tenth of a millisecond
-def _quotes(heard: Heard, party: Party) -> bool:
+def is_quoted(heard: Heard, party: Party) -> bool:
+    """Tell whether the signed head of a heard entry is a party's own, and of this entry."""
     try:
         head = strict_json(heard.signed)
         told = read_head(head, key_of(party), party.study)

@@ -5,12 +5,12 @@ ledger leaves nothing in it. Each rule names one way in which the files can tell
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from configs.build import plain
-from configs.entries import AccordEntry, lines_of
+from configs.entries import AccordEntry, Entry, lines_of
 from configs.errors import VerificationFailed
 from loop.accord.case import (
     Case,
@@ -24,7 +24,7 @@ from loop.accord.case import (
 )
 from loop.accord.evidence import Evidence, goes_back, time_of
 from loop.accord.terms import Term
-from loop.verify import statement
+from loop.facts import statement
 
 STARTS = ("start", "call", "replay")
 """Kinds of entries with which something is computed."""
@@ -51,28 +51,39 @@ def find_late_signature(case: Case) -> Iterator[Finding]:
                 for entry, fact in lines_of(own.entries, AccordEntry)
                 if fact.digest == case.digest and term.study in fact.signed
             ]
-            if not times or min(times) > term.window[0]:
-                when = f"at {min(times).isoformat()}" if times else "nowhere in its evidence"
-                text = f"it signed {when}, and its window begins at {term.since}"
+            if text := tell_late(term, times):
                 yield Finding(study=term.study, rule="signed late", text=text)
+
+
+def tell_late(term: Term, times: Sequence[datetime]) -> str:
+    """Say that a party signed too late, by the times of its signatures; empty: it did not."""
+    if times and min(times) <= term.window[0]:
+        return ""
+    when = f"at {min(times).isoformat()}" if times else "nowhere in its evidence"
+    return f"it signed {when}, and its window begins at {term.since}"
 
 
 def find_starts(case: Case) -> Iterator[Finding]:
     """Nothing starts in a stop or a pause, and no more than agreed in any hour of a slow."""
     for term, _ in list_terms(case):
-        starts = [entry for entry in case.within(term) if entry.kind in STARTS]
-        if term.what != "slow" and starts:
-            text = (
-                f"{len(starts)} starts within its window, the first at {starts[0].time}"
-                f" (entry {starts[0].sequence})"
-            )
+        if text := tell_starts(term, case.within(term)):
             yield Finding(study=term.study, rule="start", text=text)
-        times = sorted(time_of(entry) for entry in starts)
-        ahead = (bisect_left(times, time + HOUR) - n for n, time in enumerate(times))
-        most = max(ahead, default=0)
-        if term.what == "slow" and most > term.per_hour:
-            text = f"{most} starts within an hour, and at most {term.per_hour} were agreed"
-            yield Finding(study=term.study, rule="start", text=text)
+
+
+def tell_starts(term: Term, within: Iterable[Entry]) -> str:
+    """Say how the facts within a window break its term by what they start; empty: they do not."""
+    starts = [entry for entry in within if entry.kind in STARTS]
+    if term.what != "slow" and starts:
+        return (
+            f"{len(starts)} starts within its window, the first at {starts[0].time}"
+            f" (entry {starts[0].sequence})"
+        )
+    times = sorted(time_of(entry) for entry in starts)
+    ahead = (bisect_left(times, time + HOUR) - n for n, time in enumerate(times))
+    most = max(ahead, default=0)
+    if term.what == "slow" and most > term.per_hour:
+        return f"{most} starts within an hour, and at most {term.per_hour} were agreed"
+    return ""
 
 
 def find_missing_heads(case: Case) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from configs.errors import BadInput
-from loop.accord import acts, evidence
+from loop.accord import acts, evidence, terms
 from loop.accord.case import gather
 from loop.accord.evidence import Evidence
 from loop.accord.terms import Signed, What
@@ -94,8 +94,8 @@ class Parties:
 
 @contextlib.contextmanager
 def set_clock() -> Iterator[None]:
-    """Let ledgers and acts read the clock that an attack sets."""
-    places = [vars(ledger), vars(acts)]
+    """Let ledgers, acts and terms read the clock that an attack sets."""
+    places = [vars(ledger), vars(acts), vars(terms)]
     SetClock.moment = datetime.now(UTC)
     try:
         for place in places:

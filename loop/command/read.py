@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from configs.errors import BadInput
+from configs.errors import BadInput, VerificationFailed
 from loop.export import cite as citation
 from loop.export.verify import verify_export
 from loop.export.write import export as write_export
+from loop.facts import statement
 from loop.instruments.ablation import list_ablation, measure_ablation
 from loop.instruments.run import Run
 from loop.people.send import call_people
@@ -20,7 +21,6 @@ from loop.verify import prune as pruning
 from loop.verify import repair as repairs
 from loop.verify import replay as training
 from loop.verify import run as verification
-from loop.verify import statement
 from sandbox.address import has_ledger
 from sandbox.foreign import read_file
 from sandbox.heads import open_ledger
@@ -56,7 +56,15 @@ def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> 
     # Faults against rules newer than the ledger are told, and fail nothing.
     findings = counts.pop("findings", [])
     counts |= {f"finding {number}": text for number, text in enumerate(findings, 1)}
+    breaches = [
+        f"the record holds, and accord {one.accord[:12]} is broken ({one.finding.rule}):"
+        f" {one.finding.text}"
+        for one in counts.pop("breaches", [])
+    ]
+    counts |= {f"breach {number}": text for number, text in enumerate(breaches, 1)}
     print_pairs(counts, ["checked", "count"], as_json)
+    if breaches:
+        raise VerificationFailed(breaches[0])
 
 
 def _is_export(folder: Path) -> bool:

@@ -37,8 +37,8 @@ from configs.errors import BadInput, VerificationFailed
 from configs.records import Amount
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
+from loop.facts.statement import describe_run
 from loop.verify.run import verify
-from loop.verify.statement import describe_run
 from sandbox import incident, intoto, keys
 from sandbox.decision import policy
 from sandbox.heads import (

@@ -8,11 +8,16 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 from configs.entries import (
+    ChangeEntry,
     DecisionEntry,
     Entry,
     InvalidEntry,
     PlanEntry,
+    ReleaseEntry,
+    ReviewEntry,
+    RollbackEntry,
     ScoreEntry,
+    ServedEntry,
     VerdictEntry,
 )
 from loop.instruments.run import Run
@@ -43,6 +48,7 @@ WORDS: dict[str, str] = {
     "account": "accounts and limits",
     "end": "ends of campaigns and study",
     "warning": "readings of the warning sign",
+    "accord": "accords and their beats",
 }
 """Set of entries -> its name in words."""
 KINDS: dict[str, str] = {
@@ -69,6 +75,8 @@ KINDS: dict[str, str] = {
     "campaign-end": "end",
     "end": "end",
     "warning": "warning",
+    "accord": "accord",
+    "beat": "accord",
 }
 """Kind of entry -> its set."""
 OF_ARM: dict[str, str] = {
@@ -77,6 +85,11 @@ OF_ARM: dict[str, str] = {
     "score": "scores",
     "verdict": "verdicts",
     "decision": "decisions",
+    "served": "services",
+    "review": "services",
+    "release": "services",
+    "rollback": "services",
+    "change": "services",
 }
 """Kind of entry -> the set of its arm."""
 
@@ -171,7 +184,11 @@ def _subject(entry: Entry) -> tuple[str, str]:
             return digest, ""
         case ScoreEntry(plan=digest) | VerdictEntry(plan=digest) | DecisionEntry(plan=digest):
             return digest, ""
-        case InvalidEntry(arm=arm):
+        case ServedEntry(plan=digest) | ReviewEntry(plan=digest):
+            return digest, ""
+        case InvalidEntry(arm=arm) | ReleaseEntry(arm=arm) | RollbackEntry(arm=arm):
+            return "", arm
+        case ChangeEntry(arm=arm):
             return "", arm
     return "", ""
 

@@ -9,10 +9,12 @@ from configs.arms import START
 from configs.entries import PauseEntry, lines_of
 from loop.report import listing, measures, progress
 from loop.report.ablation import describe_ablation
+from loop.report.accords import list_accords
 from loop.report.agents import list_agents
 from loop.report.asked import describe_state
 from loop.report.drift import list_drift
 from loop.report.evidence import Index
+from loop.report.factory import list_factory
 from loop.report.figures import BESIDE
 from loop.report.lanes import describe_stages, list_lanes
 from loop.report.oversight import list_incidents, oversight
@@ -35,6 +37,8 @@ def describe_happened(study: MeasuredStudy, index: Index, name: str) -> Part:
         list_proposers(study, index, name, measures.unit(study)),
         list_drift(study, index, name),
         list_agents(study, index, name),
+        list_factory(study, index, name),
+        list_accords(study, index, name),
         *oversight(study, index, name),
         *listing.list_looks(study, index, name),
         list_incidents(study, index, name),

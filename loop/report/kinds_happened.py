@@ -243,6 +243,49 @@ HAPPENED: dict[str, TableKind] = {
             "flag",
         ),
     ),
+    "factory": TableKind(
+        title="The factory",
+        columns=(
+            "arm",
+            "campaigns",
+            "satisfaction at the end",
+            "low",
+            "high",
+            "scenarios",
+            "released",
+            "rolled back",
+            "defects planted",
+            "defects deployed",
+            "requests",
+            "requests harmed",
+            "minutes of reviewers",
+        ),
+        note=(
+            "Sums over the campaigns that ended. Satisfaction: share of people's scenarios that the"
+            " service met in the last period, with the exact 95 % interval; empty where nobody"
+            " watches. Released, and deployed of the planted defects: live at some time, a canary"
+            " included. Reviewers are simulated."
+        ),
+    ),
+    "accords": TableKind(
+        title="Accords",
+        columns=(
+            "run",
+            "accord",
+            "study",
+            "owes",
+            "from, UTC",
+            "to, UTC",
+            "state at the newest entry",
+            "own starts within",
+            "broken",
+        ),
+        note=(
+            "A row of each term. Broken: by this ledger, and by incidents that the files of both"
+            " sides opened here. Starts of the other side stand in its own ledger; the files of"
+            " both show whether it was silent (docs/accord.md)."
+        ),
+    ),
     "incidents": TableKind(
         title="Incidents",
         columns=("id", "title", "kind", "severity", "detector", "detected at", "versions"),

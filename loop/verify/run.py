@@ -39,8 +39,11 @@ from configs.entries import (
 )
 from configs.errors import Stopped, VerificationFailed
 from configs.records import Amount
+from loop.accord.acts import note_breaches
+from loop.accord.own import Breach
 from loop.facts.reader import FactsReader
 from loop.verify import heads, recompute
+from loop.verify.accords import check_accords
 from loop.verify.decisions import rederive
 from loop.verify.faults import check_faults
 from loop.verify.fork import check_fork
@@ -54,6 +57,7 @@ from sandbox.budget import Balances, balances
 from sandbox.charges import RESERVING, SETTLING, reservation, settlement
 from sandbox.decision import policy
 from sandbox.foreign import LINES_BYTES
+from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
 from sandbox.remote_store import open_store
 from sandbox.store import Store
@@ -63,12 +67,17 @@ REASON = 300
 
 
 def verify_and_record(folder: Path, copy: Path | None = None) -> dict[str, Any]:
-    """Verify a run, and record a failure in it."""
+    """Verify a run, and record a failure in it, and breaches of its accords."""
     try:
-        return verify(folder, copy)
+        counts = verify(folder, copy)
     except VerificationFailed as error:
         where = record(folder, str(error), copy)
         raise VerificationFailed(f"{error}; {where}") from None
+    breaches: list[Breach] = counts["breaches"]
+    for one in breaches:
+        with suppress(VerificationFailed, DatabaseError, Stopped):
+            note_breaches(open_ledger(folder), one.accord, [one.finding])
+    return counts
 
 
 def record(folder: Path, reason: str, copy: Path | None = None) -> str:
@@ -146,6 +155,7 @@ def _verify(folder: Path, copy: Path | None) -> dict[str, Any]:
     check_programs(entries, store, secret)
     check_faults(entries, facts, secret)
     check_line(entries, store, secret)
+    breaches = check_accords(entries)
     return {
         "entries": entries[-1].sequence,
         "checkpoints": [len(place) for place in signed],
@@ -154,6 +164,7 @@ def _verify(folder: Path, copy: Path | None) -> dict[str, Any]:
         "scores": recompute.check_scores(store, facts, ledger),
         "incidents outside the run": len(incident.outside(entries[0].hash, folder)),
         "findings": replayed.findings,
+        "breaches": breaches,
         "dropped files": len(dropped),
     }
 

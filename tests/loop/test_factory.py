@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, need_box
+from reports import read_report, rows_of
 from services import make_box, serve
 from studies import Cut, entries, gate_of, mandate
 
@@ -31,6 +32,7 @@ from loop.factory import serve as serving
 from loop.factory.changes import Drawn
 from loop.instruments.measure import measure
 from loop.plan import source
+from loop.report import make
 from loop.settings import compose_settings
 from loop.verify import line as checks
 from loop.verify.run import verify
@@ -135,6 +137,14 @@ def test_figures_count_defects_their_life_and_their_harm(tmp_path, go, plan):
     assert figures["defects stopped by canary"]["value"] == pytest.approx(1 / 3)
     assert figures["satisfaction at the end"]["value"] == 1
     assert figures["satisfaction at the end"]["low"] > cfg.factory.satisfaction
+    make.again(tmp_path / "runs" / "t")
+    (row,) = rows_of(read_report(tmp_path / "runs" / "t"), "factory")
+    arm, campaigns, *satisfied, scenarios, released, back, planted, deployed, asked, harmed, _ = row
+    assert (arm, campaigns, scenarios, released, back) == ("lights_out", 1, 50, 3, 1)
+    assert (planted, deployed) == (3, 2) and len(facts(cfg, ReleaseEntry)) == 3 + 1
+    assert satisfied == [figures["satisfaction at the end"][n] for n in ("value", "low", "high")]
+    assert asked == sum(job.requests for job in jobs)
+    assert harmed == sum(job.harmed for job in jobs) and row[-1] == 0
 
 
 def test_without_layers_the_same_defects_live_on_and_harm(tmp_path, go, plan):
@@ -161,6 +171,9 @@ def test_a_simulated_reviewer_answers_by_its_stated_rates_and_its_minutes_count(
     figures = measure([tmp_path / "runs" / "t"])["arms"]["reviewed"]["factory"]
     minutes = sum(one.minutes for one in reviews)
     assert figures["human minutes"]["value"] == pytest.approx(minutes) and minutes > 0
+    make.again(tmp_path / "runs" / "t")
+    (row,) = rows_of(read_report(tmp_path / "runs" / "t"), "factory")
+    assert row[-1] == pytest.approx(minutes) and row[2:6] == (None,) * 4  # nobody watches
 
 
 @pytest.mark.parametrize("lacks", ["release", "rollback"])

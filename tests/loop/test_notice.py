@@ -20,12 +20,12 @@ from studies import HUMAN, approve, better, bodies, config, entries, gate_of, ma
 from configs.build import plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.command import main
+from loop.facts import statement
 from loop.people import notice, requests, send
 from loop.people.addresses import Addresses
 from loop.people.send import BACKOFF_SECONDS, Caller
 from loop.propose.table import PROPOSERS
 from loop.study import root
-from loop.verify import statement
 from loop.verify.run import verify
 from sandbox import control, incident, keys
 from sandbox.canonical import digest
