@@ -10,7 +10,7 @@ DOORS = (
         "plain chats alone",
         expect="left out: this door has plain chats",
     ),
-    Attack("S26", "flood both doors", "box", "open connections", expect="the door is full"),
+    Attack("S26", "flood every door", "box", "open connections", expect="the door is full"),
     Attack("S26b", "half a request", "box", "slow connections are cut", expect="^cut"),
     Attack(
         "S26c", "smuggled requests", "box", "one way to frame", expect="one request a connection"

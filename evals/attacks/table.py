@@ -13,5 +13,15 @@ from evals.attacks.judging import JUDGING
 from evals.attacks.parties import PARTIES
 from evals.attacks.record import RECORD
 from evals.attacks.selfmod import SELFMOD
+from evals.attacks.service import SERVICE
 
-ATTACKS: tuple[Attack, ...] = (*JOBS, *DOORS, *DECISIONS, *RECORD, *JUDGING, *SELFMOD, *PARTIES)
+ATTACKS: tuple[Attack, ...] = (
+    *JOBS,
+    *DOORS,
+    *DECISIONS,
+    *RECORD,
+    *JUDGING,
+    *SELFMOD,
+    *PARTIES,
+    *SERVICE,
+)

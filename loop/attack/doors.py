@@ -20,9 +20,11 @@ from typing import Any
 
 from configs.errors import NoBox
 from configs.job import Limits
+from configs.records import SERVE
 from evals.attacks.attack import read_payload
 from loop.attack.outcome import GOT_THROUGH, first_success
 from loop.attack.suite import Suite
+from loop.factory import serve
 from loop.plan import ROOT, source
 from loop.propose.agent import model, trials
 from loop.propose.agent.doors import open_doors
@@ -34,7 +36,7 @@ from sandbox.door.doors import DooredBox, Doors, Handler, Reply
 from sandbox.door.porter import OPEN_MOST
 from sandbox.door.replayed import ReplayedDoor
 
-PATHS = {"model": model.PATH, "trial": trials.PATH}
+PATHS = {"model": model.PATH, "trial": trials.PATH, SERVE: serve.PATH}
 PATIENCE = 15.0
 """Seconds until a door that does nothing counts as open."""
 ORPHAN = """
@@ -59,7 +61,7 @@ def _echo(request: Any) -> Reply:
 
 
 @contextmanager
-def _doors(handlers: Mapping[str, Handler], pid: int = 0) -> Iterator[Doors]:
+def open_here(handlers: Mapping[str, Handler], pid: int = 0) -> Iterator[Doors]:
     """Open doors for the processes beside this one, as if they were the job's."""
     doors = Doors({name: (PATHS[name], handler) for name, handler in handlers.items()})
     try:
@@ -69,7 +71,7 @@ def _doors(handlers: Mapping[str, Handler], pid: int = 0) -> Iterator[Doors]:
         doors.finish()
 
 
-def _knock(doors: Doors, name: str, data: bytes) -> socket.socket:
+def knock(doors: Doors, name: str, data: bytes) -> socket.socket:
     one = socket.socket(socket.AF_UNIX)
     one.settimeout(PATIENCE)
     one.connect(str(doors.folder / name))
@@ -78,14 +80,14 @@ def _knock(doors: Doors, name: str, data: bytes) -> socket.socket:
     return one
 
 
-def _framed(name: str, body: bytes, more: bytes = b"") -> bytes:
+def framed(name: str, body: bytes, more: bytes = b"") -> bytes:
     first = f"POST {PATHS[name]} HTTP/1.1\r\nContent-Length: {len(body)}\r\n".encode()
     return first + more + b"\r\n" + body
 
 
-def _ask(doors: Doors, name: str, data: bytes) -> str:
+def ask(doors: Doors, name: str, data: bytes) -> str:
     """Return the status line of an answer, and its text."""
-    with _knock(doors, name, data) as one:
+    with knock(doors, name, data) as one:
         parts = []
         with suppress(OSError):
             while part := one.recv(65_536):
@@ -93,16 +95,16 @@ def _ask(doors: Doors, name: str, data: bytes) -> str:
     return b"".join(parts).decode(errors="replace")
 
 
-def _judge(answer: str) -> str:
+def judge(answer: str) -> str:
     """Return what is told of an answer that should be a refusal."""
     status, _, text = answer.partition("\r\n")
     return f"{GOT_THROUGH}: {status}" if " 200 " in status else text[-200:]
 
 
 def flood_doors(_: Suite) -> str:
-    """Hold many unfinished requests open at both doors at once."""
-    with _doors({name: _echo for name in PATHS}) as doors:
-        held = [_knock(doors, name, b"POST") for name in PATHS for _ in range(3 * OPEN_MOST)]
+    """Hold many unfinished requests open at every door at once."""
+    with open_here({name: _echo for name in PATHS}) as doors:
+        held = [knock(doors, name, b"POST") for name in PATHS for _ in range(3 * OPEN_MOST)]
         refused = list[str]()
         waiting = list(held)
         while waiting and (ready := select.select(waiting, [], [], 1.0)[0]):
@@ -119,7 +121,7 @@ def flood_doors(_: Suite) -> str:
 
 def leave_half_open(_: Suite) -> str:
     """Send half a request, and nothing more."""
-    with _doors({"trial": _echo}) as doors, _knock(doors, "trial", b"POST /v1/tri") as one:
+    with open_here({"trial": _echo}) as doors, knock(doors, "trial", b"POST /v1/tri") as one:
         try:
             return f"cut: {one.recv(100).decode()!r}"
         except TimeoutError:
@@ -128,27 +130,27 @@ def leave_half_open(_: Suite) -> str:
 
 def smuggle_requests(_: Suite) -> str:
     """Frame requests so that two parsers would read different things."""
-    second = _framed("trial", b"{}")
+    second = framed("trial", b"{}")
     bad = (
-        _framed("trial", b"{}") + second,
-        _framed("trial", b"{}", b"Transfer-Encoding: chunked\r\n"),
-        _framed("trial", b"{}", b"Content-Length: 3\r\n"),
-        _framed("trial", b'{"a":1,"a":2}'),
-        _framed("trial", b'{"a":NaN}'),
-        _framed("trial", b"[" * 1000 + b"]" * 1000),
+        framed("trial", b"{}") + second,
+        framed("trial", b"{}", b"Transfer-Encoding: chunked\r\n"),
+        framed("trial", b"{}", b"Content-Length: 3\r\n"),
+        framed("trial", b'{"a":1,"a":2}'),
+        framed("trial", b'{"a":NaN}'),
+        framed("trial", b"[" * 1000 + b"]" * 1000),
     )
-    with _doors({"trial": _echo}) as doors:
-        return first_success([_judge(_ask(doors, "trial", data)) for data in bad])
+    with open_here({"trial": _echo}) as doors:
+        return first_success([judge(ask(doors, "trial", data)) for data in bad])
 
 
 def replay_other_requests(_: Suite) -> str:
     """In a replay, ask what the recorded agent did not ask, and the same once more."""
     asked = {"request": digest(canonical({"a": 1})), "status": 200, "kind": "", "body": "{}"}
-    with _doors({"trial": ReplayedDoor(canonical([asked])).answer}) as doors:
-        recorded = _ask(doors, "trial", _framed("trial", b'{"a": 1}'))
+    with open_here({"trial": ReplayedDoor(canonical([asked])).answer}) as doors:
+        recorded = ask(doors, "trial", framed("trial", b'{"a": 1}'))
         assert " 200 " in recorded, recorded
         others = (b'{"a": 2}', b'{"a": 1}')
-        answers = [_judge(_ask(doors, "trial", _framed("trial", body))) for body in others]
+        answers = [judge(ask(doors, "trial", framed("trial", body))) for body in others]
     return first_success(answers)
 
 
@@ -162,10 +164,10 @@ def ask_after_deadline(_: Suite) -> str:
         over.wait(PATIENCE)
         return _echo(request)
 
-    with _doors({"trial": slow}) as doors:
-        first = _knock(doors, "trial", _framed("trial", b'{"n": 1}'))
+    with open_here({"trial": slow}) as doors:
+        first = knock(doors, "trial", framed("trial", b'{"n": 1}'))
         begun.wait(PATIENCE)
-        second = _knock(doors, "trial", _framed("trial", b'{"n": 2}'))
+        second = knock(doors, "trial", framed("trial", b'{"n": 2}'))
         requests = doors._doors["trial"]._requests  # where it waits for the handler
         waits = select.select([requests], [], [], PATIENCE)[0]
         doors.close()
@@ -182,7 +184,7 @@ def outlive_job(_: Suite) -> str:
     """Ask from a double-forked process after the job that had the door."""
     job = subprocess.Popen(["sleep", "60"])
     try:
-        with _doors({"trial": _echo}, job.pid) as doors:
+        with open_here({"trial": _echo}, job.pid) as doors:
             command = [sys.executable, "-I", "-c", ORPHAN, str(doors.folder / "trial")]
             during = subprocess.run(command, capture_output=True, timeout=60).stdout
             assert during.endswith(b"200"), during
@@ -210,9 +212,13 @@ def reach_other_ports(suite: Suite) -> str:
 def _run_agent(suite: Suite, payload: str) -> str:
     program = suite.host.fill_in(read_payload(payload), Path(suite.running.config.runs)).encode()
     files = {**source(), "program": program, "history.json": b"{}", "job.json": b"{}"}
-    doors = open_doors({"model": (model.PATH, _echo)})
+    return run_with_doors(suite, open_doors({"model": (model.PATH, _echo)}), "agent", files)
+
+
+def run_with_doors(suite: Suite, doors: Doors, role: str, files: Mapping[str, bytes]) -> str:
+    """Run files as a job with doors, in the attacked box itself; return its outcome as text."""
     try:
-        return _try(DooredBox(suite.box, doors), "agent", files)
+        return _try(DooredBox(suite.box, doors), role, dict(files))
     finally:
         doors.finish()
 

@@ -25,6 +25,7 @@ from loop.attack import (
     monitor,
     policy,
     selfmod,
+    service,
 )
 from loop.attack.suite import Suite, open_suite
 from sandbox.box.base import Box
@@ -118,6 +119,7 @@ TRUSTED: dict[str, Callable[[Suite], str]] = {
     "E16c": judging.answer_from_table,
     "E16d": judging.promote_computable_code,
     "E17": judging.recognise_split,
+    **service.ROWS,
     "M01": selfmod.modify("models/predict.py", "configs/history.py", "models/train.py"),
     "M01b": selfmod.modify("notes"),
     "M02": selfmod.modify("configs/job.py"),

@@ -37,12 +37,15 @@ from configs.records import CHANGE_CLASSES, Amount, Caps, Mandate, regions
 from evals import ladder
 from evals.attacks.attack import PAYLOADS
 from evals.attacks.table import ATTACKS
+from evals.factory import desk, scenarios
+from evals.factory.scenarios import is_met
 from loop import terminal
 from loop.accord import case, evidence, terms
 from loop.accord import check as accord_check
 from loop.attack import gate as attack_gate
 from loop.attack import insider, judging, monitor, run, suite
 from loop.attack import ledger as attack_ledger
+from loop.attack.service import SCENARIOS
 from loop.command import main
 from loop.measure import replicate
 from loop.people import difference, flags, lines, view
@@ -53,8 +56,9 @@ from loop.study import items as study_items
 from loop.study import open as study_open
 from loop.study import root as study_root
 from loop.verify import heads as verify_heads
+from loop.verify import inputs
 from loop.verify import run as verify_run
-from sandbox import chain, charges, gate, heads, keys, ledger
+from sandbox import chain, charges, gate, heads, keys, ledger, store
 from sandbox import run as sandbox_run
 from sandbox.box import cgroup, container, docker, environment, namespace, seccomp, watch
 from sandbox.box.docker import DockerBox
@@ -72,8 +76,9 @@ MAKE = {
 }
 
 
+OTHERS = ("program", "notes", "scenarios/service.jsonl")
 WIDE = {
-    name: replace(one, covers=frozenset({"program", "notes", *pristine(), *(one.covers or ())}))
+    name: replace(one, covers=frozenset({*OTHERS, *pristine(), *(one.covers or ())}))
     for name, one in CHANGE_CLASSES.items()
 }
 """The change classes, each of which covers every file."""
@@ -143,6 +148,8 @@ def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
         "D02",
         "agent_descriptors",
         "agent_ports",
+        "service_holdout",
+        "service_outside",
     }
     assert {path.stem for path in PAYLOADS.glob("*.txt")} <= known
     assert all(one.read_program() or one.id in run.TRUSTED for one in ATTACKS)
@@ -450,6 +457,16 @@ def host_files_mounted(h):
     h.host_config["binds"] = lambda given: given | {place: {"bind": place, "mode": "ro"}}
 
 
+@hole("F05")
+def scenarios_mounted(h):
+    place = tempfile.mkdtemp(prefix="hl-", dir="/var/tmp")
+    h.after.append(lambda: shutil.rmtree(place))
+    os.chmod(place, 0o755)
+    shutil.copy(SCENARIOS, place)
+    h.no_filter()
+    h.command.append(lambda argv: [*argv[:1], "--ro-bind", place, "/opt/scenarios", *argv[1:]])
+
+
 @hole("S12", "S13", "B13", docker=("S12",))
 def no_system_call_list(h):
     h.no_filter()
@@ -669,7 +686,7 @@ def proposals_believed(h):
     h.patch.setattr(monitor, "apply_proposal", lambda *_: "a plan")
 
 
-@hole("E04", "E16", docker=("E04",))
+@hole("E04", "E16", "F04", docker=("E04",))
 def inputs_writable(h):
     h.remove("read-only inputs")
     h.remove("landlock")
@@ -799,6 +816,12 @@ patched(
 )
 patched(("A16c", "U10b"), "got through", (gate.flaw, "find_flaw", lambda *_: ""))
 patched(("M01", "M01b", "M02"), "got through", (regions, "CHANGE_CLASSES", WIDE))
+patched(
+    ("F05b",),
+    "got through",
+    (store, "NAME", re.compile(".+")),
+    (regions, "CHANGE_CLASSES", WIDE),
+)
 patched(("M02b",), "got through", (sandbox_run, "allowed", lambda *_: True))
 
 
@@ -963,14 +986,37 @@ def any_number_open(h):
     other_porter(h, "open connections")
 
 
-@hole("S26b")
+@hole("S26b", "F02")
 def slow_connections_stay(h):
     other_porter(h, "slow connections", "if False:")
+
+
+@hole("F01")
+def bodies_of_any_size(h):
+    other_porter(h, "bytes of a body", "if False:")
+    place = h.folder / "porter.py"  # the parser of JSON has the same bound
+    place.write_text(place.read_text().replace("8_192, 262_144", "8_192, 900_000"))
 
 
 @hole("S26c")
 def requests_behind_a_request(h):
     other_porter(h, "one request")
+
+
+VISIT = desk.Desk.visit
+patched(("F01b",), "got through", (desk, "MOST_LETTERS", 10**12))
+patched(
+    ("F03",),
+    "got through",
+    (desk, "is_met", lambda expect, reply, *more: reply is None or is_met(expect, reply, *more)),
+)
+patched(
+    ("F03b",),
+    "got through",
+    (desk.Desk, "visit", lambda own, replies: VISIT(own, sorted(dict(replies).items()))),
+)
+patched(("F06",), "got through", (scenarios, "is_right", lambda reply, *_: bool(reply)))
+patched(("F06b",), "got through", (inputs, "find_flaw", lambda *_: ""))
 
 
 @hole("S26d")
