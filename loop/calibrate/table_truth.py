@@ -106,7 +106,7 @@ def _make_true(run: Run, world: World) -> Records:
             arm: tuple(_true_rung(run, world, arm, rung) for rung in rungs)
             for arm, rungs in records.held.items()
         },
-        skills=tuple(_true_skills(run, world)),
+        skills=tuple(true_skills(run, world)),
         proposing={arm: tuple(read_truth(run, arm, world)) for arm in records.proposing},
         drifts={
             arm: tuple(_true_drift(run, world, arm, drift) for drift in drifts)
@@ -156,7 +156,7 @@ def _true_drift(run: Run, world: World, arm: str, drift: Drift) -> Drift:
     return replace(drift, steps=(*drift.steps[:-1], float(away[place])))
 
 
-def _true_skills(run: Run, world: World) -> Iterator[Skill]:
+def true_skills(run: Run, world: World) -> Iterator[Skill]:
     """Yield the mean true gain of each cell's proposals."""
     for skill, (arm, repeat, cell) in zip(read_skills(run), list_cells(run), strict=True):
         yield replace(skill, value=true_skill(world, run, arm, repeat, cell))
