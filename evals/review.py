@@ -23,9 +23,11 @@ _CLAIMS = "share of claims"
 def measure_review(
     claims: Sequence[Claim], said: Mapping[str, Floats], novelty: Sequence[Novelty] = ()
 ) -> dict[str, Any]:
-    """Return the figures of write-ups and their review; `said`: reviewer -> probabilities (N,).
+    """Return the figures of write-ups and their review; `said`: reviewer -> probabilities (N,),
+    NaN where it was not asked.
 
-    Claims that could not be checked count in `checked` alone. Intervals are over repeats.
+    Claims that could not be checked count in `checked` alone. Intervals are over repeats. A
+    reviewer that was asked about some of the claims stands beside BEST on the same ones.
     """
     count = len(claims)
     places = [place for place, claim in enumerate(claims) if claim.checked]
@@ -44,25 +46,41 @@ def measure_review(
     told = {name: np.asarray(values, float)[places] for name, values in said.items()}
     for name, values in told.items():
         assert len(said[name]) == count, name
+        own, right, at = (one[np.isfinite(values)] for one in (values, truth, repeats))
         figures[name] = {
-            "AUROC": _auroc_figure([values], truth, repeats),
-            "AUROC, law": _auroc_figure([values], law, repeats),
-            "bias": mean(list(_grouped(values - truth, repeats).values()), "probability"),
-            "Brier": mean(
-                list(_grouped((values - truth) ** 2, repeats).values()), "squared", neutral=None
-            ),
+            "AUROC": _auroc_figure([own], right, at),
+            "AUROC, law": _auroc_figure([own], law[np.isfinite(values)], at),
+            "bias": mean(list(_grouped(own - right, at).values()), "probability"),
+            "Brier": mean(list(_grouped((own - right) ** 2, at).values()), "squared", neutral=None),
         }
     for name, values in told.items():
         if name == BEST or BEST not in told:
             continue
-        apart = (values - truth) ** 2 - (told[BEST] - truth) ** 2
+        asked = np.isfinite(values)
+        best, own, right, at = (one[asked] for one in (told[BEST], values, truth, repeats))
+        apart = (own - right) ** 2 - (best - right) ** 2
         figures[f"{BEST} minus {name}"] = {
-            "AUROC": _auroc_figure([told[BEST], values], truth, repeats),
-            "Brier saved": mean(list(_grouped(apart, repeats).values()), "squared"),
+            "AUROC": _auroc_figure([best, own], right, at),
+            "Brier saved": mean(list(_grouped(apart, at).values()), "squared"),
         }
+    for name, groups in _reviewed(claims).items():
+        asked = [float(len(own)) for own in groups.values()]
+        shares = [float(np.mean(own)) for own in groups.values()]
+        figures[name]["asked"] = mean(asked, "claims", neutral=None)
+        figures[name]["answered"] = mean(shares, "share of answers", neutral=None)
     if novelty:
         figures["novelty"] = _measure_novelty(claims, novelty)
     return figures
+
+
+def _reviewed(claims: Sequence[Claim]) -> dict[str, dict[int, list[float]]]:
+    """Return reviewer -> repeat -> of each of its claims, the share of answers that count."""
+    groups = dict[str, dict[int, list[float]]]()
+    for claim in claims:
+        for name in dict.fromkeys(said.reviewer for said in claim.reviews):
+            own = [said.probability is not None for said in claim.reviews if said.reviewer == name]
+            groups.setdefault(name, {}).setdefault(claim.repeat, []).append(float(np.mean(own)))
+    return groups
 
 
 def _share(claims: Sequence[Claim], what: str) -> float:

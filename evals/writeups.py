@@ -61,6 +61,16 @@ class Stated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A recorded review of a claim by a model or a person."""
+
+    reviewer: Literal["model", "people", "simulated people"]
+    "who it was; external reviewers are people"
+    probability: float | None
+    "that the claim replicates; None: no answer that counts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """A claim with its checks, which no reviewer sees."""
 
@@ -82,6 +92,8 @@ class Claim:
     "standard error of that mean; NaN likewise"
     law: float
     "gain by the table's means; NaN likewise"
+    reviews: tuple[Said, ...] = ()
+    "recorded reviews, before any check was told"
 
     @property
     def checked(self) -> bool:
@@ -152,6 +164,22 @@ REVIEWERS: dict[str, Reviewer] = {
     "care": review_with_care,
 }
 """Reviewers that are rules."""
+
+
+def collect_reviews(claims: Sequence[Claim]) -> dict[str, Floats]:
+    """Return recorded reviewer -> probabilities (N,): the mean of its answers, NaN where it was not
+    asked.
+
+    An answer that does not count is a half: who is silent where it is hard must not look better.
+    """
+    names = dict.fromkeys(said.reviewer for claim in claims for said in claim.reviews)
+    return {name: np.array([_mean_said(claim, name) for claim in claims]) for name in names}
+
+
+def _mean_said(claim: Claim, name: str) -> float:
+    own = [said.probability for said in claim.reviews if said.reviewer == name]
+    counted = [0.5 if one is None else min(max(one, FLOOR), 1 - FLOOR) for one in own]
+    return float(np.mean(counted)) if counted else math.nan
 
 
 def _read(claims: Sequence[Stated]) -> tuple[Floats, Floats]:

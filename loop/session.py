@@ -29,8 +29,9 @@ from loop.instruments.gains import read_skills
 from loop.instruments.run import Run
 from loop.people import advice
 from loop.people.send import Caller
-from loop.propose.table import asks_outside
+from loop.propose.table import study_asks_outside
 from loop.report import make
+from loop.review import review_by_model
 from loop.study.box import describe_fall_back, explain_missing_tcp
 from loop.study.open import open_study
 from loop.study.running import Running
@@ -71,6 +72,7 @@ def execute(
             running.say = say
             _tell_fall_back(running, say)
             _run_campaigns(running, say)
+            review_by_model(running, say)
         _heed_warning(running)
         if not running.facts().closed:
             running.ledger.append(EndEntry(reason="every campaign ended"))
@@ -104,7 +106,7 @@ def _lost_ledger(running: Running) -> bool:
 
 def _need_key(config: Config) -> None:
     """Raise, before anything is written, where an outside model's key is missing or misplaced."""
-    if config.proposer.llm and any(asks_outside(config, arm) for arm in config.arms()):
+    if config.proposer.llm and study_asks_outside(config):
         key(config.proposer.llm)
 
 

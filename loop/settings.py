@@ -22,7 +22,7 @@ from evals.planted import LAWS
 from evals.rules import MOST_PATTERNS
 from evals.table import PLANNED
 from loop.plan import ROOT
-from loop.propose.table import PROPOSERS, asks_outside, proposer
+from loop.propose.table import PROPOSERS, proposer, study_asks_outside
 from loop.study import own_files
 from loop.study.overrides import help_with
 from loop.study.simulated import law, planted
@@ -236,8 +236,8 @@ def _check_proposing_weights(config: Config, arm: str) -> None:
 
 
 def _check_outside_model(config: Config) -> None:
-    """Refuse an outside-model arm without a model, or without budget for a question."""
-    if not any(asks_outside(config, arm) for arm in config.arms()):
+    """Refuse a study that asks an outside model without one, or without budget for a question."""
+    if not study_asks_outside(config):
         return
     model = config.proposer.llm
     need(model is not None, "proposer.llm", None, "an endpoint; proposer=llm gives one")

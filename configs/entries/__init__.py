@@ -52,6 +52,8 @@ from configs.entries.people import (
     ProbeEntry,
     RecallEntry,
     RequestEntry,
+    ReviewedEntry,
+    ReviewsEndEntry,
 )
 from configs.entries.study import (
     AccountEntry,
@@ -140,6 +142,8 @@ __all__ = [
     "RequestEntry",
     "ReserveEntry",
     "ReviewEntry",
+    "ReviewedEntry",
+    "ReviewsEndEntry",
     "RollbackEntry",
     "ScoreEntry",
     "SelectionEntry",

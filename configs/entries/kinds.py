@@ -37,6 +37,8 @@ from configs.entries.people import (
     ProbeEntry,
     RecallEntry,
     RequestEntry,
+    ReviewedEntry,
+    ReviewsEndEntry,
 )
 from configs.entries.study import (
     AccountEntry,
@@ -120,6 +122,8 @@ Fact = (
     | HandedEntry
     | NoticeEntry
     | AcknowledgementEntry
+    | ReviewedEntry
+    | ReviewsEndEntry
     | IncidentEntry
     | IncidentAmendedEntry
     | WarningEntry
@@ -181,6 +185,8 @@ KINDS: dict[str, type[Fact]] = {
     "handed": HandedEntry,
     "notice": NoticeEntry,
     "acknowledgement": AcknowledgementEntry,
+    "reviewed": ReviewedEntry,
+    "reviews-end": ReviewsEndEntry,
     "incident": IncidentEntry,
     "incident-amended": IncidentAmendedEntry,
     "warning": WarningEntry,

@@ -3,7 +3,16 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from configs.records import Acknowledgement, Approval, Mandate, NoticeName, OrderName, Plan
+from configs.records import (
+    Acknowledgement,
+    Approval,
+    ClaimReview,
+    Mandate,
+    NoticeName,
+    OrderName,
+    Plan,
+    ReviewFailure,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,3 +213,43 @@ class AcknowledgementEntry:
     "the signed content"
     delay_seconds: float
     "seconds from the first delivery to this entry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewedEntry:
+    """A claim of a write-up was reviewed, before any check was told. No gate reads it."""
+
+    kind: ClassVar[str] = "reviewed"
+    plan: str
+    "digest of the plan that the write-up is of"
+    number: int
+    "number of the claim in the write-up, from 0"
+    shown: str
+    "digest of the bytes in the store that the reviewer was shown"
+    by: Literal["model", "person", "external", "simulated"]
+    "kind of reviewer"
+    said: float | None
+    "the probability that the claim replicates; null: no answer that counts"
+    failure: ReviewFailure
+    "why there is none; empty: there is one"
+    asked: str
+    "digest of the propose plan of the question to a model; empty: a person"
+    index: int
+    "number of that question within the plan"
+    envelope: str
+    "the signed DSSE envelope of a person, as it came in; empty: a model"
+    review: ClaimReview | None
+    "its signed content; null: a model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewsEndEntry:
+    """People ended their review of write-ups: checks are told, and no review is taken any more."""
+
+    kind: ClassVar[str] = "reviews-end"
+    who: str
+    "who ended it"
+    reviewed: int
+    "claims with a review of a person"
+    of: int
+    "claims that people were asked to review"

@@ -27,7 +27,14 @@ from configs.records.classes import (
 from configs.records.decision import Approval, Caps, Mandate, ReviewerAnswer
 from configs.records.grant import KILLED, Grant, Input, Job, JobResult
 from configs.records.incident import Harm, Incident
-from configs.records.people import Acknowledgement, NoticeName, OrderName, PublicHalf
+from configs.records.people import (
+    Acknowledgement,
+    ClaimReview,
+    NoticeName,
+    OrderName,
+    PublicHalf,
+    ReviewFailure,
+)
 from configs.records.plan import (
     ACCOUNTS,
     AGENT,
@@ -90,6 +97,7 @@ __all__ = [
     "Caps",
     "Cell",
     "ChangeClass",
+    "ClaimReview",
     "ClassName",
     "Criterion",
     "Edit",
@@ -114,6 +122,7 @@ __all__ = [
     "PublicHalf",
     "Purpose",
     "Receipt",
+    "ReviewFailure",
     "ReviewerAnswer",
     "Scores",
     "Split",

@@ -3,10 +3,30 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from configs.build import need
+
 OrderName = Literal["stop", "pause", "slow", "resume", "drill", "drill-end"]
 "drill-end: the study goes on unless people hold it"
 NoticeName = Literal["order", "incident", "compute", "request", "expiry"]
 """expiry: a request without a decision in time"""
+ReviewFailure = Literal[
+    "",
+    "no answer",
+    "answered twice",
+    "out of range",
+    "too long",
+    "malformed",
+    "huge",
+    "unreachable",
+    "slow",
+    "busy",
+    "refused",
+    "redirect",
+    "breach",
+]
+"""Why a review of a claim does not count. too long: the question passes `prompt_bytes`, and nobody
+was asked; those after it are statuses of a call.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +61,39 @@ class Acknowledgement:
     "public key of the signer, hex"
     at: int
     "unix seconds, by the receiver's clock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimReview:
+    """A person's signed word on a claim of a write-up, before its check is told. It decides
+    nothing.
+    """
+
+    study: str
+    "digest of the study root"
+    claim: str
+    "digest of plan and number of the claim, which tells a reader neither"
+    shown: str
+    "digest of the bytes that the person was shown"
+    percent: int
+    "the probability that the claim replicates, in per cent"
+    reason: str
+    "why, in the person's words"
+    seen: int
+    "unix seconds of the person's first view"
+    looked_ms: int
+    "milliseconds in view"
+    at: int
+    "unix seconds of the signature"
+    kind: str
+    "person, simulated or external"
+    reviewer: str
+    "name of the signer's key"
+    public: str
+    "public key of the signer, hex"
+    nonce: str
+    "random"
+
+    def __post_init__(self) -> None:
+        need(0 <= self.percent <= 100, "percent", self.percent, "a whole number from 0 to 100")
+        need(0 < len(self.reason.strip()) <= 2000, "reason", self.reason, "1 to 2000 characters")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.build import need
+from configs.reader import later
 from configs.settings.task import TaskSetup
 
 
@@ -17,6 +18,14 @@ class Writeups:
     "knob -> other value at which a write-up predicts its finding; the study fixes the knob"
     levels: tuple[float, ...] = ()
     "multiples of the planned compute at which a write-up predicts its finding"
+    model: int = later(0)
+    """most claims of each campaign that the outside model `proposer.llm` reviews before the study
+    ends, and so before any check; 0: none
+    """
+    people: int = later(0)
+    """most claims of each campaign that people review at the inbox when the study has ended; no
+    check is told until they end their review; 0: none
+    """
 
     def __post_init__(self) -> None:
         need(4 <= self.pairs <= 1000, "pairs", self.pairs, "between 4 and 1000")
@@ -24,6 +33,8 @@ class Writeups:
         need(fit, "levels", list(self.levels), "at most 8 numbers above 0, none of them 1")
         once = len(set(self.levels)) == len(self.levels)
         need(once, "levels", list(self.levels), "a list without repetition")
+        for name in ("model", "people"):
+            need(0 <= getattr(self, name) <= 1000, name, getattr(self, name), "between 0 and 1000")
 
 
 def check_writeups(writeups: Writeups | None, task: TaskSetup, metric: str) -> None:

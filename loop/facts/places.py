@@ -25,6 +25,8 @@ Place = tuple[str, int, int, int]
 """(arm, repeat, generation, index) of a proposal."""
 SELECTING = 10_000
 """Index from which on the plans of a generation belong to its selection on proposing skill."""
+REVIEWING = 1_000_000
+"""Index of the propose plan by which a model reviews a campaign's claims, after its generations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """The application: it guards every address, and makes each character of a value visible.
 
 Every answer carries a strict Content-Security-Policy. A POST from another page, to another host
-name or too large is refused unread. The addresses are in `enter.py`, `watch.py` and `decide.py`.
+name or too large is refused unread. The addresses are in `enter.py`, `watch.py`,
+`decide.py` and `claims.py`.
 """
 
 import socket
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.build import need
 from configs.errors import BadInput, HeirloopError, NeedsHuman, Stopped, VerificationFailed
-from loop.inbox import decide, enter, watch
+from loop.inbox import claims, decide, enter, watch
 from loop.inbox.access import COOKIE, SignedOut, origin, page, wants_json
 from loop.inbox.decide import BODY_BYTES
 from loop.inbox.runs import ServedRuns
@@ -99,7 +100,7 @@ def make_app(folder: Path, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     app.state.sign_ins = SignIns()
     app.state.pages = make_templates()
     app.mount("/static", StaticFiles(packages=[("loop.inbox", "static")]), name="static")
-    for topic in (enter, watch, decide):
+    for topic in (enter, watch, decide, claims):
         app.include_router(topic.router)
     app.add_middleware(_Guard)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))

@@ -13,13 +13,23 @@ from typing import Any
 from sqlalchemy.exc import DatabaseError
 
 from configs.build import plain
-from configs.entries import ControlEntry, Entry, JobEntry, StartEntry, facts_of, lines_of
+from configs.entries import (
+    ControlEntry,
+    Entry,
+    JobEntry,
+    ReviewsEndEntry,
+    StartEntry,
+    facts_of,
+    lines_of,
+)
 from configs.errors import BadInput, HeirloopError
 from configs.settings.config import Config
+from evals.writeups import Stated
 from loop.facts.reader import FactsReader
 from loop.facts.summary import make_summary
 from loop.inbox.mine import waits_for
 from loop.inbox.sign_in import Session
+from loop.instruments.writeups import Place
 from loop.people.requests import open_gate
 from loop.people.shown import SubjectView
 from loop.people.view import view_subject
@@ -74,6 +84,10 @@ class RunningJob:
     "since it began"
 
 
+Drawn = dict[Place, tuple[Stated, bytes]]
+"""A claim -> what it states, and the bytes that are shown of it."""
+
+
 class ServedRun:
     """A run as the inbox sees it; its gate and its facts follow the ledger."""
 
@@ -82,6 +96,8 @@ class ServedRun:
         self.gate = open_gate(folder)
         self._reader = FactsReader(self.gate.ledger)
         self._figures: dict[str, tuple[float, int, str]] = {}
+        self.drawn: Drawn = {}
+        "claims that people are asked about, once claims.py has drawn them"
 
     @property
     def config(self) -> Config:
@@ -143,6 +159,12 @@ class ServedRun:
     def pins(self, session: Session) -> bool:
         """Tell whether the study root pins the signed-in key."""
         return any(half.public == session.public for half in self.gate.memory.rules.reviewers)
+
+    def asks_people(self) -> bool:
+        """Tell whether people may review claims of write-ups here, so that no check is told."""
+        writeups = self.config.study.writeups
+        asks = writeups is not None and writeups.people > 0 and self._reader.facts().closed
+        return asks and not any(facts_of(self.refresh().ledger.entries(), ReviewsEndEntry))
 
     def state(self) -> str:
         """Return in a word or two how the run stands."""

@@ -7,26 +7,50 @@ that no campaign drew. They cost nothing, and neither proposer, gate nor reviewe
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from configs.entries import ReviewedEntry, ReviewsEndEntry, facts_of
 from configs.errors import BadInput
 from configs.recipe import Recipe
 from configs.records import Plan
+from evals.intervals import Floats
 from evals.review import measure_review
 from evals.table import PLANNED, Unlisted, World
-from evals.writeups import REVIEWERS, Claim, Kind, Novelty, Stated, find_novelty
+from evals.writeups import (
+    REVIEWERS,
+    Claim,
+    Kind,
+    Novelty,
+    Said,
+    Stated,
+    collect_reviews,
+    find_novelty,
+)
 from loop.instruments.closure import writer
 from loop.instruments.losses import feedback_gain
 from loop.instruments.run import Run
 from loop.propose.limit import list_different
+from loop.propose.outside.claim import show_claim
 from loop.study.tabulated import read_world
+from sandbox.canonical import digest as name_bytes
 
 Sides = tuple[Recipe, Recipe]
 """Recipe with a change, and without."""
+
+
+Place = tuple[str, int]
+"""Plan of a write-up, and the number of a claim in it."""
+WHO: dict[str, Literal["model", "people", "simulated people"]] = {
+    "model": "model",
+    "person": "people",
+    "external": "people",
+    "simulated": "simulated people",
+}
+"""Kind of reviewer in the ledger -> reviewer in the figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +65,58 @@ class Asked:
 def read_claims(run: Run) -> list[Claim]:
     """Return the claims of all write-ups of a study that has ended, with their checks.
 
-    Nothing in a study without `study.writeups`, and where its table is not there any more.
+    Nothing in a study without `study.writeups`, while people review its claims, and where its
+    table is not there any more.
     """
     writeups = run.config.study.writeups
-    if writeups is None or not run.facts.closed:
+    if writeups is None or not run.facts.closed or is_blind(run):
         return []
     try:  # predictions at another value of a fixed knob need the whole table
         world = read_world(run.config, whole=True)
     except BadInput:
         return []
+    reviews = _read_reviews(run)
     return [
-        _check(run, world, digest, number, asked, writeups.pairs)
+        _check(run, world, (digest, number), asked, reviews)
         for digest, plan in list_judged(run)
         for number, asked in enumerate(_write(run, digest, plan))
     ]
+
+
+def is_blind(run: Run) -> bool:
+    """Tell whether people still may review claims, so that no check is told."""
+    writeups = run.config.study.writeups
+    people = writeups.people if writeups else 0
+    return people > 0 and next(facts_of(run.entries, ReviewsEndEntry), None) is None
+
+
+def draw_claims(run: Run, most: int) -> dict[tuple[str, int], dict[Place, Stated]]:
+    """Return campaign -> the claims that are put to a reviewer, at most so many of each.
+
+    The digests of their plans draw them, so that no gain does.
+    """
+    drawn = dict[tuple[str, int], dict[Place, Stated]]()
+    for digest, plan in list_judged(run):
+        own = drawn.setdefault((plan.arm, plan.repeat), {})
+        for number, asked in enumerate(_write(run, digest, plan)):
+            own[digest, number] = asked.stated
+    return {
+        campaign: {place: own[place] for place in sorted(own, key=_draw_place)[:most]}
+        for campaign, own in sorted(drawn.items())
+    }
+
+
+def _draw_place(place: Place) -> str:
+    return hashlib.sha256(f"review:{place[0]}:{place[1]}".encode()).hexdigest()
+
+
+def _read_reviews(run: Run) -> dict[tuple[Place, str], list[Said]]:
+    """Return (claim, digest of what was shown) -> its recorded reviews."""
+    found = dict[tuple[Place, str], list[Said]]()
+    for fact in facts_of(run.entries, ReviewedEntry):
+        said = Said(reviewer=WHO[fact.by], probability=fact.said)
+        found.setdefault(((fact.plan, fact.number), fact.shown), []).append(said)
+    return found
 
 
 def list_judged(run: Run) -> Iterator[tuple[str, Plan]]:
@@ -150,8 +212,18 @@ def _set(recipe: Recipe, knob: str, value: Any) -> Recipe | None:
         return None
 
 
-def _check(run: Run, world: World, digest: str, number: int, asked: Asked, pairs: int) -> Claim:
-    plan = run.facts.plans[digest]
+def _check(
+    run: Run,
+    world: World,
+    place: Place,
+    asked: Asked,
+    reviews: Mapping[tuple[Place, str], Sequence[Said]],
+) -> Claim:
+    """Return a claim with its checks, and its reviews by those who were shown this very claim."""
+    (digest, number), writeups = place, run.config.study.writeups
+    assert writeups
+    plan, pairs = run.facts.plans[digest], writeups.pairs
+    shown = name_bytes(show_claim(asked.stated)) if reviews else ""
     fresh, error, law = replicate(world, asked.sides, asked.level, f"{digest}:{number}", pairs)
     return Claim(
         plan=digest,
@@ -163,6 +235,7 @@ def _check(run: Run, world: World, digest: str, number: int, asked: Asked, pairs
         fresh=fresh,
         fresh_error=error,
         law=law,
+        reviews=tuple(reviews.get((place, shown), ())),
     )
 
 
@@ -195,7 +268,16 @@ def _draw(world: World, recipe: Recipe, level: float, name: str, pair: int) -> f
 
 
 def measure_writeups(claims: Sequence[Claim], novelty: Sequence[Novelty]) -> dict[str, Any]:
-    """Return the figures of the write-ups of a study, reviewed blind by every rule."""
+    """Return the figures of the write-ups of a study, reviewed blind by every rule, and by the
+    model and the people who were asked.
+    """
+    return measure_review(claims, review_all(claims), novelty)
+
+
+def review_all(claims: Sequence[Claim]) -> dict[str, Floats]:
+    """Return reviewer -> probabilities (N,), NaN where it was not asked."""
     shown = [claim.stated for claim in claims]
-    said = {name: review(shown) for name, review in REVIEWERS.items()}
-    return measure_review(claims, said, novelty)
+    return {
+        **{name: review(shown) for name, review in REVIEWERS.items()},
+        **collect_reviews(claims),
+    }

@@ -173,3 +173,10 @@ def asks_outside(config: Config, arm: str) -> bool:
     """
     asks = proposer(arm).where == "outside" or variant(arm).maker == "model"
     return asks or config.proposer.door_calls(arm) > 0
+
+
+def study_asks_outside(config: Config) -> bool:
+    """Tell whether a study asks an outside model: in an arm, or about claims of its write-ups."""
+    writeups = config.study.writeups
+    reviews = writeups is not None and writeups.model > 0
+    return reviews or any(asks_outside(config, arm) for arm in config.arms())

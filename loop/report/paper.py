@@ -4,7 +4,7 @@ Abstract, methods, results with figures, write-ups with their review and checks,
 it is written by templates over facts; a model's own words stand as quotations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy as np
 from configs.build import plain
 from evals.intervals import settle
 from evals.review import BEST, bin_review
-from evals.writeups import KINDS, REVIEWERS, Claim
-from loop.instruments.writeups import list_judged
+from evals.writeups import KINDS, Claim, collect_reviews
+from loop.instruments.writeups import is_blind, list_judged, review_all
 from loop.report.asked import describe_asked
 from loop.report.believed import describe_believed
 from loop.report.claims import claim_lines, claim_tables
@@ -128,25 +128,43 @@ def _results(study: MeasuredStudy, index: Index) -> Part:
 
 def _review(study: MeasuredStudy, index: Index) -> Part:
     claims = study.records.claims
+    if not claims and any(run.facts.closed and is_blind(run) for run in study.runs):
+        text = "People still review its claims at the inbox, so no check is told."
+        return [Line(text=text, warn=True)], []
     if not claims:
         text = "No write-up was checked: they need study.writeups, an ended study, and its table."
         return [Line(text=text)], []
     root = index.of("study")
-    said = {name: review([c.stated for c in claims]) for name, review in REVIEWERS.items()}
+    said = review_all(claims)
     judged = sum(1 for run in study.runs for _ in list_judged(run))
     text = (
         f"{judged} judged generations have a write-up. Reviewers see a claim, its evidence and its"
         " reason, and neither arm, proposer, repeat, verdict nor check. Fresh seeds are new to the"
         " study; the law is the table's means."
     )
+    lines = [Line(text=text, ledger=root), *_asked(claims, index)]
     figures = plain(settle(study.figures["between"]["scientist"]))
     tables = [
         table("replicates", _shares(figures["replicates"], claims), root),
         table("review", _bins(claims, said), root),
-        table("reviewers", _reviewers(figures), root),
+        table("reviewers", _reviewers(figures, said), root),
         _tabulate(study, index, said[BEST]),
     ]
-    return [Line(text=text, ledger=root)], tables
+    return lines, tables
+
+
+def _asked(claims: Sequence[Claim], index: Index) -> Iterator[Line]:
+    """Yield what a model and people were asked, and how often they gave no answer that counts."""
+    for name in collect_reviews(claims):
+        own = [[one for one in claim.reviews if one.reviewer == name] for claim in claims]
+        answers = [one for each in own for one in each]
+        lost = sum(one.probability is None for one in answers)
+        who = "the model" if name == "model" else name
+        text = (
+            f"{sum(map(bool, own))} claims were put to {who}; {lost} of {len(answers)} answers do"
+            " not count, and stand as a half."
+        )
+        yield Line(text=text, ledger=index.of("reviewed"))
 
 
 def _limits(study: MeasuredStudy, index: Index) -> Iterator[Line]:
@@ -182,15 +200,16 @@ def _shares(figures: dict[str, Any], claims: Sequence[Claim]) -> Iterator[tuple[
 
 
 def _bins(claims: Sequence[Claim], said: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    known = np.array([claim.checked for claim in claims])
+    checked = np.array([claim.checked for claim in claims])
     truth = np.array([claim.checked and claim.replicates for claim in claims])
     for name, values in said.items():
+        known = checked & np.isfinite(values)
         for mean, share, count in bin_review(values[known], truth[known]):
             yield name, mean, share, count
 
 
-def _reviewers(figures: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    for name in (*REVIEWERS, *(one for one in figures if one.startswith(f"{BEST} minus"))):
+def _reviewers(figures: dict[str, Any], said: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    for name in (*said, *(one for one in figures if one.startswith(f"{BEST} minus"))):
         for what, one in figures[name].items():
             cells = (one[part] for part in ("value", "low", "high", "n", "unit", "word"))
             yield what, name, *cells

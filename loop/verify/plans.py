@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from configs.recipe import Recipe
 from configs.records import AGENT, JobCount, Plan, Proposal, module_of
+from loop.facts.places import REVIEWING
 from loop.plan import Draft, make_plan, propose_jobs
 from loop.verify.inputs import measures_noise, measures_proposing
 from sandbox.gate.memory import Memory
@@ -73,5 +74,9 @@ def _may_propose(memory: Memory, plan: Plan) -> bool:
         return plan.jobs == propose_jobs(memory.rules.config, plan.arm)
     if plan.purpose == "candidate":
         return plan.jobs == (JobCount(role="train", count=1), one)
+    if plan.index == REVIEWING:
+        writeups = memory.rules.config.study.writeups
+        most = writeups.model if writeups else 0
+        return plan.jobs in [(JobCount(role="ask", count=count),) for count in range(1, most + 1)]
     questions = JobCount(role="ask", count=memory.rules.config.study.rounds(plan.arm)[1])
     return plan.jobs in ((one,), (JobCount(role="champion-train", count=1), one), (questions,))

@@ -32,6 +32,7 @@ from configs.entries import (
     PlanEntry,
     PruneEntry,
     QuestionsEntry,
+    ReviewedEntry,
     ServedEntry,
     StudyEntry,
     facts_of,
@@ -50,6 +51,7 @@ from loop.verify.fork import check_fork
 from loop.verify.line import check_line
 from loop.verify.origins import check_origins
 from loop.verify.programs import check_programs
+from loop.verify.reviews import check_reviews
 from loop.verify.selections import check_selections
 from loop.verify.state import Replay
 from sandbox import control, incident, keys
@@ -156,6 +158,7 @@ def _verify(folder: Path, copy: Path | None) -> dict[str, Any]:
     check_faults(entries, facts, secret)
     check_line(entries, store, secret)
     breaches = check_accords(entries)
+    check_reviews(entries, facts, store)
     return {
         "entries": entries[-1].sequence,
         "checkpoints": [len(place) for place in signed],
@@ -238,6 +241,7 @@ BLOBS = (
     "handed",
     "door",
     "served",
+    "reviewed",
 )
 """Kinds of entries with names of stored bytes; the others are not decoded for them."""
 
@@ -266,6 +270,8 @@ def _name_blobs(entry: Entry) -> list[str]:
             return [transcript]
         case ServedEntry(log=log):
             return [log]
+        case ReviewedEntry(shown=shown):
+            return [shown]
         case (
             DataEntry() | QuestionsEntry() | NotebookEntry() | HistoryEntry() | HandedEntry()
         ) as fact:

@@ -21,9 +21,10 @@ PER_KIND = 12
 READ_BYTES = 3_000_000
 """How far into an archive's ledgers the sample reaches; unpacking more takes seconds."""
 LATER = {"door", "node", "fault", "selection", "program", "prune", "accord", "beat"}
-LATER |= {"served", "review", "release", "rollback", "change"}
+LATER |= {"served", "review", "release", "rollback", "change", "reviewed", "reviews-end"}
 """Kinds younger than the recorded runs. Written by test_trials.py, test_node.py, test_faults.py,
-test_selection.py, test_programs.py, test_prune.py, test_accord.py and test_factory.py.
+test_selection.py, test_programs.py, test_prune.py, test_accord.py, test_factory.py, test_reviews.py
+and test_claims_inbox.py.
 """
 CLOSED = {"sealed", "score", "probe"}
 """Reasons for which an export closes so much of an entry that it is no record any more."""
@@ -95,7 +96,7 @@ def test_every_kind_is_a_frozen_record_named_after_it():
         assert record.__dataclass_params__.frozen and "__slots__" in vars(record)
         keys = [key for _, key in wire_keys(record)]
         assert WHOLE not in keys or len(keys) == 1
-    assert len(KINDS) == 58
+    assert len(KINDS) == 60
 
 
 def test_a_key_that_python_cannot_write_has_another_name_in_the_record():

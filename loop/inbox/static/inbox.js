@@ -207,10 +207,10 @@ function looked() {
   return () => Math.round(total + (since === null ? 0 : performance.now() - since));
 }
 
-async function checkShown(digest) {
+async function checkShown(digest, whose = "the plan's") {
   const found = hex(await crypto.subtle.digest("SHA-256", encoder.encode(raw($("canonical").textContent))));
-  $("checked").textContent = found === digest ? "This browser took the digest of what it shows: it is the plan's." : "";
-  if (found !== digest) throw new Error(`What this page shows has digest ${found.slice(0, 12)}, not the plan's. Do not sign; tell the operator.`);
+  $("checked").textContent = found === digest ? `This browser took the digest of what it shows: it is ${whose}.` : "";
+  if (found !== digest) throw new Error(`What this page shows has digest ${found.slice(0, 12)}, not ${whose}. Do not sign; tell the operator.`);
 }
 
 async function decision() {
@@ -262,6 +262,42 @@ async function decision() {
       const next = answer.next ? link(answer.next, "Next request") : null, back = link("/", "Back to the inbox");
       (next || back).focus();
     } catch (e) { $("sign").close(); say(e.message); }
+    $("sign-now").disabled = false;
+  };
+}
+
+// A review of a claim: a probability, signed. It decides nothing.
+
+async function review() {
+  const form = $("review"), draft = JSON.parse($("draft").textContent), { path, token } = form.dataset;
+  const seen = Math.floor(Date.now() / 1000), time = looked(), button = $("review-now");
+  const close = (text) => { say(text); button.disabled = true; };
+  const key = signs && (await keysHere()).find((one) => one.public === document.body.dataset.public);
+  if (!key) { close("This browser cannot sign here, or does not hold the key that you signed in with."); return; }
+  try { await checkShown(draft.shown, "the claim's"); } catch (e) { close(e.message); return; }
+  button.onclick = () => {
+    const percent = Number($("percent").value), reason = $("reason").value.trim();
+    if (!$("percent").value || !Number.isInteger(percent) || percent < 0 || percent > 100) { say("The probability should be a whole number from 0 to 100."); $("percent").focus(); return; }
+    if (!reason) { say("A reason is missing: one sentence that says why."); $("reason").focus(); return; }
+    const at = Math.floor(Date.now() / 1000), nonce = hex(crypto.getRandomValues(new Uint8Array(16)));
+    $("sign-what").textContent = `${percent} % that it replicates`;
+    $("bytes").textContent = shown(canonical({ ...draft, percent, reason, seen, looked_ms: time(), at, nonce }));
+    say("");
+    $("sign").showModal();
+  };
+  $("sign-cancel").onclick = () => $("sign").close();
+  $("sign-now").onclick = async () => {
+    $("sign-now").disabled = true;
+    try {
+      const text = raw($("bytes").textContent);
+      if (JSON.parse(text).claim !== draft.claim) throw new Error("The bytes are of another claim; nothing was signed.");
+      const answer = await post(path, { token, envelope: await envelope(key, text, "claim-review") });
+      close("Recorded. ");
+      const link = document.createElement("a");
+      link.href = answer.next || path.replace(/\/[^/]*$/, ""); link.textContent = answer.next ? "Next claim" : "All claims";
+      $("notice").append(link); link.focus();
+    } catch (e) { say(e.message); }
+    $("sign").close();
     $("sign-now").disabled = false;
   };
 }
@@ -318,7 +354,7 @@ function countdown() {
 document.addEventListener("DOMContentLoaded", () => {
   const failed = (e) => say(e.message);
   showBatch();
-  const prepared = [["enter", door], ["decision", decision], ["batch", batch]].filter(([place]) => $(place)).map(([, prepare]) => prepare().catch(failed));
+  const prepared = [["enter", door], ["decision", decision], ["batch", batch], ["review", review]].filter(([place]) => $(place)).map(([, prepare]) => prepare().catch(failed));
   Promise.all(prepared).then(() => { document.body.dataset.ready = ""; });
   if ($("live")) follow($("live"));
   if ($("audit")) audit($("audit")).catch((e) => { $("audit").textContent = e.message; $("audit").className = "bad"; });
