@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from configs.errors import NoBox
 from configs.settings.config import Config
 from loop import session
 from loop.settings import compose_settings
@@ -28,6 +29,8 @@ from sandbox.budget import Balances, balances
 from sandbox.heads import open_ledger
 
 Play = Callable[[], object]
+NO_BOX = 75
+"""Exit code of a process whose box did not start."""
 KINDS = {
     "program": ["study.arms=[planted,random]"],
     "weights": ["study.arms=[self]", "task.notebook=true", "study.skill_proposals=2"],
@@ -106,21 +109,29 @@ def crash(play: Play, rng: random.Random, span: float, most: int) -> int:
     """Run a study in processes that are killed at random within `span` seconds; return the kills.
 
     Kills are densest near the start, where a study is made or reopened. A kill hits the loop or one
-    of its boxes. After `most` kills the study is left alone. Raises
-    RuntimeError where a process fails by itself.
+    of its boxes; a box that was killed while it started is no box, which ends the loop, and the
+    same command goes on. After `most` kills the study is left alone. Raises RuntimeError where a
+    process fails by itself.
     """
     kills = pid = 0
+    hit = False
     while True:
-        pid = pid or _begin(play)
-        if _ends(pid, span * rng.random() ** 3 if kills < most else None):
+        if not pid:
+            pid, hit = _begin(play), False
+        code = _end(pid, span * rng.random() ** 3 if kills < most else None)
+        if code == 0:
             return kills
-        victim = rng.choice([pid, *find_processes(pid)])
-        with suppress(ProcessLookupError):  # a box may have ended by itself
-            os.kill(victim, signal.SIGKILL)
-            kills += 1
-        if victim == pid:
+        if code is None:
+            victim = rng.choice([pid, *find_processes(pid)])
+            with suppress(ProcessLookupError):  # a box may have ended by itself
+                os.kill(victim, signal.SIGKILL)
+                kills, hit = kills + 1, victim != pid or hit
+            if victim != pid:
+                continue
             os.waitpid(pid, 0)
-            pid = 0
+        elif code != NO_BOX or not hit:
+            raise RuntimeError(f"the study ended with {code}")
+        pid = 0
 
 
 def _begin(play: Play) -> int:
@@ -130,23 +141,21 @@ def _begin(play: Play) -> int:
         return pid
     try:
         play()
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
-        os._exit(1)
+        os._exit(NO_BOX if isinstance(error, NoBox) else 1)
     os._exit(0)
 
 
-def _ends(pid: int, seconds: float | None) -> bool:
-    """Wait for so many seconds at most; tell whether a process ended by then, and well."""
+def _end(pid: int, seconds: float | None) -> int | None:
+    """Wait for so many seconds at most; return a process's exit code, None while it lives."""
     end = time.monotonic() + (seconds or 0)
     while seconds is None or time.monotonic() < end:
         done, status = os.waitpid(pid, 0 if seconds is None else os.WNOHANG)
         if done:
-            if status:
-                raise RuntimeError(f"the study ended with {os.waitstatus_to_exitcode(status)}")
-            return True
+            return os.waitstatus_to_exitcode(status)
         time.sleep(0.001)
-    return False
+    return None
 
 
 def kept(cfg: Config) -> dict[str, Any]:

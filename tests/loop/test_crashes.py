@@ -41,6 +41,7 @@ KILLS = {**dict.fromkeys(KINDS, 60 // len(KINDS)), "real": 3}
 """Kinds of studies -> kills; `real` trains in a box."""
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", KILLS)
 def test_a_study_that_is_killed_at_random_instants_finds_what_it_finds_whole(
     tmp_path, monkeypatch, kind
