@@ -16,6 +16,7 @@ from configs.build import need, parse
 from configs.errors import BadInput
 from configs.metrics import ON_TABLE
 from configs.objective import Objective
+from configs.records import AGENT
 from configs.settings.config import Config
 from evals.judge import least, spend
 from evals.planted import LAWS
@@ -100,6 +101,14 @@ def _check_arm(config: Config, arm: str) -> None:
             f"arm {arm} proposes from a notebook; it needs task.notebook=true and"
             f" study.start_trials of at least {FEWEST_START_TRIALS}"
         )
+    if proposer(arm).program and variant(arm).proposer != AGENT:
+        folder = config.proposer.folder
+        need(
+            not folder, "proposer.folder", folder, f"empty: arm {arm} runs a file; agents have one"
+        )
+    if variant(arm).programs and config.proposer.door_trials(arm):
+        right = f"rounded: the trials of arm {arm} answer questions about several parents"
+        need(config.objective.feedback == "rounded", "objective.feedback", "ladder", right)
     if wanted and not any(getattr(config.proposer, name) for name in wanted):
         names = " or ".join(f"proposer.{name}" for name in wanted)
         raise BadInput(f"arm {arm} needs a setting; give {names}")

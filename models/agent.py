@@ -1,8 +1,9 @@
-"""Run an agent of people's own for a generation: a program with a folder to work in.
+"""Run an agent of people's own for a generation: a program, or a folder with a `__main__.py`.
 
-It starts in /tmp/work with IN's files: history.json, the champion's models/ and configs/, and the
-`notes` that its last generation left. It leaves proposals.jsonl (a proposal a line) and `notes` in
-that folder; what it prints is the job's log. Anything but exit code 0 is a failure.
+It starts in /tmp/work, a folder to work in, with IN's files: history.json, the champion's models/
+and configs/, and the `notes` that its last generation left. It leaves proposals.jsonl (a proposal a
+line) and `notes` in that folder; what it prints is the job's log. Anything but exit code 0 is a
+failure.
 """
 
 import os
@@ -24,20 +25,26 @@ def starter(data: bytes) -> list[str]:
     return [] if own else [sys.executable, "-B"]
 
 
-def main(source: Path, target: Path) -> None:
-    """Lay out the folder, run the program to its end, hand out what it left."""
-    for path in sorted(source.rglob("*")):
-        if path.is_file() and path.name not in ("program", "job.json"):
-            copy = WORK / path.relative_to(source)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
+def start(source: Path) -> list[str]:
+    """Return the command that runs the agent: a folder lies read-only among the inputs."""
+    if (source / "agent").is_dir():
+        return [sys.executable, "-B", str(source / "agent")]
     data = (source / "program").read_bytes()
     PROGRAM.write_bytes(data)
     PROGRAM.chmod(0o700)
+    return [*starter(data), str(PROGRAM)]
+
+
+def main(source: Path, target: Path) -> None:
+    """Lay out the folder, run the program to its end, hand out what it left."""
+    for path in sorted(source.rglob("*")):
+        inside = path.relative_to(source)
+        if path.is_file() and inside.parts[0] not in ("program", "agent", "job.json"):
+            copy = WORK / inside
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    code = subprocess.run(
-        [*starter(data), str(PROGRAM)], stdin=subprocess.DEVNULL, env=env, cwd=WORK
-    ).returncode
+    code = subprocess.run(start(source), stdin=subprocess.DEVNULL, env=env, cwd=WORK).returncode
     if code:
         raise SystemExit(code if code > 0 else 1)
     for name in LEFT:

@@ -13,10 +13,10 @@ from configs.build import plain
 from configs.entries import AmendedEntry, Entry, StudyEntry, facts_of
 from configs.errors import VerificationFailed
 from configs.recipe import Recipe, knob_values
-from configs.records import NOTES, Amount, PublicHalf
+from configs.records import NOTES, Amount, PublicHalf, is_own
 from configs.settings.config import Config
 from sandbox.canonical import digest
-from sandbox.store import Store
+from sandbox.store import Store, name_program
 
 HOUR = 3600
 
@@ -148,7 +148,8 @@ def list_changes(
     changes = [1 for name in before if before[name] != after[name]]
     if base[0] != other[0]:
         old, new = store.get_bundle(base[0]), store.get_bundle(other[0])
-        beside = {NOTES, *(["program"] if digest(new.get("program", b"")) in pinned else [])}
+        after = store.manifest(other[0])
+        beside = {NOTES, *(filter(is_own, after) if name_program(after) in pinned else ())}
         for name in (old.keys() | new.keys()) - beside:
             changes += list_regions(old.get(name, b""), new.get(name, b""))
     return changes

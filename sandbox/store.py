@@ -14,11 +14,13 @@ from pathlib import Path
 
 from configs.build import strict_json
 from configs.errors import VerificationFailed
+from configs.records import is_own
 from sandbox.canonical import canonical, digest
 from sandbox.foreign import read_file
 
 NAME = re.compile(
     r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)|program|notes"
+    r"|agent/[a-z0-9_]{1,40}\.(py|json|txt|md)"
     r"|task/[A-Za-z0-9_-]{1,40}(\.\w{1,8})?",
     re.ASCII,
 )
@@ -142,6 +144,12 @@ class Store:
         if not re.fullmatch(r"[0-9a-f]{64}", name):
             raise VerificationFailed(f"{name[:80]!r} is no digest; it should be 64 hex digits")
         return f"{self.root}/{name[:2]}/{name[2:]}"
+
+
+def name_program(manifest: Mapping[str, str]) -> str:
+    """Return the digest of people's own program in a bundle; of a folder, that of its manifest."""
+    own = {file: name for file, name in manifest.items() if is_own(file)}
+    return own["program"] if own.keys() == {"program"} else digest(own) if own else ""
 
 
 def _mark(place: str) -> Mark:

@@ -51,11 +51,12 @@ from configs.records.plan import (
     PlanRole,
     Proposal,
     Purpose,
+    changes_asked,
     module_of,
     stage,
 )
 from configs.records.receipt import NodeStatement, Receipt
-from configs.records.regions import find_class, list_beyond, list_changed
+from configs.records.regions import find_class, is_own, list_beyond, list_changed
 from configs.records.scores import (
     CONFIRM,
     SPLITS,
@@ -128,7 +129,9 @@ __all__ = [
     "Split",
     "Verdict",
     "VerdictAnswer",
+    "changes_asked",
     "find_class",
+    "is_own",
     "list_beyond",
     "list_changed",
     "module_of",

@@ -29,7 +29,9 @@ class ChangeClass:
     text: str
     "the change or act, in a sentence"
     covers: frozenset[str] | None = None
-    "files of the bundle that a plan may change against its parent; None: an act has no files"
+    """files of the bundle that a plan may change against its parent, `FOLDER/` those of a folder;
+    None: an act has no files
+    """
     mandate: bool = False
     "whether a mandate may cover it"
     act: bool = False
@@ -51,13 +53,13 @@ CHANGE_CLASSES: dict[ClassName, ChangeClass] = {
         mandate=True,
     ),
     "proposer": ChangeClass(
-        text="A plan edits the proposer's own program: models/propose.py, or `program`.",
-        covers=frozenset({"models/propose.py", "program"}),
+        text="A plan edits the proposer's own program: models/propose.py, `program` or agent/.",
+        covers=frozenset({"models/propose.py", "program", "agent/"}),
         mandate=True,
     ),
     "propose": ChangeClass(
         text="Weights, a program in a box or an outside model are asked for proposals.",
-        covers=frozenset({"program", "notes"}),
+        covers=frozenset({"program", "agent/", "notes"}),
         mandate=True,
     ),
     "promote": ChangeClass(

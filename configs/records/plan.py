@@ -248,3 +248,9 @@ class Plan:
     """digest of the plan against which the change limit counts: a screened candidate or baseline of
     the campaign; empty: the parent
     """
+
+
+def changes_asked(plan: Plan) -> bool:
+    """Tell whether a plan changes the recipe of a question on skill, as its agent's trials do."""
+    tries = plan.purpose == "trial" and variant(plan.arm).programs
+    return plan.purpose in ("skill", "select") or bool(tries)

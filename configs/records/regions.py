@@ -65,7 +65,13 @@ def list_beyond(
     if classes is not None and change_class in OF_CODE:
         rank = CLASSES.index(change_class)
         covers = frozenset(at for at, one in classes.items() if CLASSES.index(one) <= rank)
-    return sorted(list_changed(before, after, read, classes or {}) - covers)
+    changed = list_changed(before, after, read, classes or {}) - covers
+    return sorted(place for place in changed if f"{place.partition('/')[0]}/" not in covers)
+
+
+def is_own(file: str) -> bool:
+    """Tell whether a file of a bundle is people's own program, or one of their agent's folder."""
+    return file == "program" or file.startswith("agent/")
 
 
 def list_changed(

@@ -238,6 +238,7 @@ class Config:
             "gates.file": (self.gates.file, self.gates.file_digest),
             "proposer.file": (options.file, options.file_digest),
             "proposer.program": (options.program, options.program_digest),
+            "proposer.folder": (options.folder, options.folder_digest),
             "proposer.pack": (options.pack, options.pack_digest),
             "factory.scenarios": (self.factory.scenarios, self.factory.scenarios_digest),
             "factory.tests": (self.factory.tests, self.factory.tests_digest),
@@ -261,9 +262,9 @@ class Config:
         The scores of the start and of the baseline count.
         """
         generations, proposals = self.study.rounds(arm)
-        return (
-            self.study.start_trials + 1 + generations * (proposals + self.proposer.door_trials(arm))
-        )
+        times = self.study.program_questions(arm) if variant(arm).programs else generations
+        tried = times * self.proposer.door_trials(arm)
+        return self.study.start_trials + 1 + generations * proposals + tried
 
     def confirmations(self, arm: str = "") -> int:
         """Return how many confirmations of a campaign share alpha."""

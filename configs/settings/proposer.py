@@ -89,6 +89,12 @@ class Proposer:
     """
     file_digest: str = ""
     "sha256 of that file; filled in likewise"
+    folder: str = later("")
+    """agent: instead of either, a folder of your own: `__main__.py`, and the files beside it
+    (docs/agents.md)
+    """
+    folder_digest: str = later("")
+    "sha256 of the list of its files; filled in likewise"
     trials: int = later(0)
     """agent: most candidates that it may train at its door `trial` in a generation; 0: it has no
     such door
@@ -109,13 +115,9 @@ class Proposer:
         need(0 <= self.hostile_share <= 1, "hostile_share", self.hostile_share, "between 0 and 1")
         for name in ("trials", "calls"):
             need(0 <= getattr(self, name) <= 1000, name, getattr(self, name), "between 0 and 1000")
-        need(
-            not (self.program and self.file),
-            "program/file",
-            (self.program, self.file),
-            "one of the two",
-        )
-        for name in ("program", "file", "replay", "pack"):
+        given = [name for name in ("program", "file", "folder") if getattr(self, name)]
+        need(len(given) < 2, "program/file/folder", given, "one of them")
+        for name in ("program", "file", "folder", "replay", "pack"):
             pin = getattr(self, f"{name}_digest")
             need(
                 bool(getattr(self, name)) == bool(pin),
@@ -127,6 +129,10 @@ class Proposer:
     def of(self, arm: str) -> "Proposer":
         """Return the settings of an arm, which may fix some of its program database."""
         return replace(self, evolve=replace(self.evolve, **dict(variant(arm).evolve)))
+
+    def pins(self) -> tuple[str, ...]:
+        """Return the digests of people's own program, empty where it is not given in this way."""
+        return self.program_digest, self.file_digest, self.folder_digest
 
     def door_calls(self, arm: str) -> int:
         """Return the most questions of an arm's agent in a generation."""

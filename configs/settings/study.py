@@ -249,9 +249,7 @@ class Study:
         return tuple(cell for cell in CELLS if cell in self.skill_cells or not self.skill_cells)
 
     def skill_looks(self, arm: str) -> int:
-        """Return how many proposals of its cells are looked at, 0 for an arm that is not
-        measured.
-        """
+        """Return how many proposals of an arm's cells are looked at; 0 where it has none."""
         return self.measures_skill(arm) * len(self.cells(arm)) * self.asks() * self.skill_proposals
 
     def program_looks(self, arm: str) -> int:
@@ -259,6 +257,10 @@ class Study:
         if self.programs is None or not variant(arm).programs:
             return 0
         return (1 + self.generations) * self.programs.asks * self.skill_proposals
+
+    def program_questions(self, arm: str) -> int:
+        """Return the most questions that an arm puts to its programs."""
+        return (self.program_looks(arm) + self.skill_looks(arm)) // max(1, self.skill_proposals)
 
     def asks(self) -> int:
         """Return how many parents a measure of skill asks about, each by weights of its own."""

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 
 from configs.errors import Denied, VerificationFailed
 from loop.attack.outcome import try_act, try_each
 from loop.attack.suite import IDLE, Suite
 from loop.plan import source
+
+PROGRAMS = ("program", "agent/__main__.py")
+"""A proposer's own program, and the one that runs of an agent's folder."""
 
 
 def modify(*files: str) -> Callable[[Suite], str]:
@@ -16,9 +20,10 @@ def modify(*files: str) -> Callable[[Suite], str]:
         study = suite.open_attended()
         store = study.running.sandbox.store
 
-        def approve(file: str) -> object:
+        def approve(pair: tuple[str, str]) -> object:
+            program, file = pair
             edited = source().get(file, b"") + b"\n# quieter, longer, kinder\n"
-            bundle = store.put_bundle({**source(), "program": b"print()\n", file: edited})
+            bundle = store.put_bundle({**source(), program: b"print()\n", file: edited})
             name = study.plan(
                 purpose="program",
                 risk="proposer",
@@ -29,7 +34,7 @@ def modify(*files: str) -> Callable[[Suite], str]:
             )
             return study.approve(name)
 
-        return try_each(approve, files, Denied)
+        return try_each(approve, tuple(product(PROGRAMS, files)), Denied)
 
     return attack
 

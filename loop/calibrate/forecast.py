@@ -68,7 +68,9 @@ def forecast(config: Config, worst: bool) -> Forecast:
         jobs += repeats * (2 * course.trainings + course.proposals * (where == "box"))
         served += repeats * course.serves
         weighted += repeats * course.weighted
-        questions += repeats * course.proposals * (where == "outside")
+        calls = 1 if where == "outside" else config.proposer.door_calls(arm)
+        questions += repeats * course.proposals * calls
+        questions += repeats * course.generations * (variant(arm).maker == "model")
         if where == "box":  # on a table a question trains the weights, and they read
             weights = 0 if variant(arm).programs else config.compute(arm) / 1e6
             each = 2 * (weights + JOB_SECONDS)
@@ -132,12 +134,13 @@ def _follow_archive(config: Config, arm: str) -> Course:
     """
     study = config.study
     looks = study.program_looks(arm) + study.skill_looks(arm)
-    trainings = 1 + 2 * looks
+    questions = study.program_questions(arm)
+    trainings = 1 + 2 * looks + questions * config.proposer.door_trials(arm)
     return Course(
         generations=study.generations,
         trainings=trainings,
         weighted=trainings,
-        proposals=looks // study.skill_proposals,
+        proposals=questions,
     )
 
 

@@ -89,9 +89,11 @@ def read_own_files(store: Store, config: Config) -> tuple[tuple[str, str, str, s
 
     The code was stored when the study named the file.
     """
-    return tuple(
-        (field, path, pin, store.get(pin).decode()) for field, (path, pin) in config.files().items()
-    )
+    folder, files = config.proposer.folder_digest, list[tuple[str, str, str]]()
+    for field, (path, pin) in config.files().items():
+        inside = store.manifest(pin) if pin == folder else {"": pin}
+        files += [(field, path + name.removeprefix("agent"), one) for name, one in inside.items()]
+    return tuple((*file, store.get(file[2]).decode()) for file in files)
 
 
 def _need_small(name: str, size: int) -> None:

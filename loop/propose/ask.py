@@ -30,6 +30,7 @@ from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import Unusable, read
 from loop.propose.simulated import write as write_simulated
 from loop.propose.table import proposer
+from loop.study.agent_folder import program_files
 from loop.study.own_files import read_proposals
 from loop.study.running import Charge, charge_proposer
 from loop.study.simulated import PROPOSE_US, law, planted, simulated
@@ -298,8 +299,8 @@ def _draft(best: Planned, generation: int, writer: str, count: int) -> Draft:
 
 def _bundle_program(campaign: Campaign, best: Planned) -> str:
     """Store the champion's bundle with the study's own program beside it, and its notes."""
-    settings, store = campaign.running.config.proposer, campaign.running.store
-    beside = {"program": store.get(settings.program_digest or settings.file_digest)}
+    store = campaign.running.store
+    beside = program_files(campaign.running.config.proposer, store)
     if proposer(campaign.arm).notes and (notes := _find_notes(campaign)):
         beside["notes"] = store.get(notes)
     return campaign.store_bundle({**store.get_bundle(best.plan.bundle), **beside})
@@ -311,8 +312,7 @@ def _find_notes(campaign: Campaign) -> str:
     A generation that failed or left none keeps those that it was given; empty: none yet.
     """
     facts, store = campaign.facts(), campaign.running.store
-    names = facts.proposed[campaign.key]
-    asked = [name for name in names if facts.plans[name].purpose == "propose"]
+    asked = [n for n in facts.proposed[campaign.key] if facts.plans[n].purpose == "propose"]
     if not asked:
         return ""
     result, given = facts.results.get((asked[-1], "propose", 0)), facts.plans[asked[-1]].bundle

@@ -9,6 +9,7 @@ so at the end of a campaign, selection.py to choose a champion.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from configs.arms import Reading
@@ -16,13 +17,14 @@ from configs.build import need, parse, strict_json
 from configs.errors import BadInput
 from configs.history import History
 from configs.recipe import Recipe
-from configs.records import JobCount, Plan, Proposal, Split
+from configs.records import JobCount, Plan, Proposal, Purpose, Split
 from loop.campaign import Campaign, passes_gate
 from loop.facts.places import Invalid
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure, write_proposals
 from loop.measure.side_by_side import side_by_side
-from loop.plan import Draft, Planned, apply_proposal
+from loop.plan import Draft, Planned, apply_proposal, propose_jobs
+from loop.propose.agent.doors import doors_of
 from loop.propose.ask import pick_line
 from loop.propose.history import list_trials, select_trials, store_history, write_notebook
 from loop.propose.limit import list_different, need_few_changes
@@ -64,7 +66,8 @@ def measure_answers(campaign: Campaign, question: Question, split: Split, barred
     asking = _record_propose_plan(campaign, question, barred)
     if not passes_gate(campaign, asking):
         return
-    lines = write_proposals(campaign.running, asking, campaign.cpu)
+    doors = doors_of(campaign, asking, partial(_draft_answer, campaign, question))
+    lines = write_proposals(campaign.running, asking, campaign.cpu, doors)
     replicates = _list_replicates(campaign, question, asking, lines, split, barred)
     side_by_side(campaign, measure, replicates, split)
 
@@ -111,6 +114,7 @@ def _record_propose_plan(campaign: Campaign, question: Question, barred: Barred)
         return campaign.planned(name)
     study, best = campaign.running.config.study, question.asked
     trials = select_trials(campaign, list_trials(campaign), question.history)
+    plans = campaign.facts().plans  # what an agent tried for a question stays with it
     weights = best.plan.purpose != "program"
     draft = Draft(
         generation=question.generation,
@@ -123,13 +127,17 @@ def _record_propose_plan(campaign: Campaign, question: Question, barred: Barred)
         reference=(best.plan.bundle, best.plan.recipe) if weights else None,
         proposal=Proposal(hypothesis=question.hypothesis, knobs={}),
         notebook=write_notebook(campaign, question.history) if weights else "",
-        jobs=JOBS if weights else JOBS[1:],
+        jobs=JOBS if weights else propose_jobs(campaign.running.config, campaign.arm),
     )
     history = History(
         champion=question.parent,
         champion_source=campaign.champions()[0].plan.bundle,
         champion_score=None,
-        trials=tuple(trial for trial in trials.values() if question.knows(trial.recipe)),
+        trials=tuple(
+            trial
+            for name, trial in trials.items()
+            if question.knows(trial.recipe) and plans[name].purpose != "trial"
+        ),
         barred=tuple(dict.fromkeys(plan.recipe for plan in barred(0))),
         count=study.skill_proposals,
         grid=_grid(campaign, question),
@@ -169,35 +177,56 @@ def _record_proposal(
     known = _find_proposal(campaign, question, index)
     if known is not None:
         return None if isinstance(known, Invalid) else campaign.planned(known)
-    base, text = campaign.champions()[0], ""
+    place, text = (question.generation, index), ""
     try:
         text = pick_line(lines, number)
         proposal = parse(Proposal, strict_json(text))
-        files = campaign.running.store.get_bundle(base.plan.bundle)
-        change = apply_proposal(question.parent, files, proposal)
-        bundle = campaign.store_bundle(change.files)
-        before, after = (base.plan.bundle, question.parent), (bundle, change.recipe)
-        _need_in_grid(campaign, question, change.recipe)
-        need_few_changes(campaign.running.store, campaign.limit(), before, after)
+        draft = _draft_answer(
+            campaign, question, place, question.purpose, proposal, text=text, asked=asking.digest
+        )
+        after = (draft.bundle, draft.recipe)
         is_new = after not in ((plan.bundle, plan.recipe) for plan in barred(number))
         whom = "every arm of its repeat" if question.purpose == "skill" else "its campaign"
         need(is_new, "the proposal", "a recipe that was tried", f"new to {whom}")
     except BadInput as error:
-        campaign.record_invalid(question.generation, index, error, text)
+        campaign.record_invalid(*place, error, text)
         return None
-    draft = Draft(
-        generation=question.generation,
-        index=index,
-        purpose=question.purpose,
+    return campaign.record(draft)
+
+
+def _draft_answer(
+    campaign: Campaign,
+    question: Question,
+    place: tuple[int, int],
+    purpose: Purpose,
+    proposal: Proposal,
+    *,
+    text: str,
+    asked: str,
+) -> Draft:
+    """Return the draft of a change of the question's parent; raise BadInput for none that fits.
+
+    An agent that is asked may try such changes at its door, as it may propose them.
+    """
+    base = campaign.champions()[0]
+    files = campaign.running.store.get_bundle(base.plan.bundle)
+    change = apply_proposal(question.parent, files, proposal)
+    bundle = campaign.store_bundle(change.files)
+    before, after = (base.plan.bundle, question.parent), (bundle, change.recipe)
+    _need_in_grid(campaign, question, change.recipe)
+    need_few_changes(campaign.running.store, campaign.limit(), before, after)
+    return Draft(
+        generation=place[0],
+        index=place[1],
+        purpose=purpose,
         parent=base.digest,
         parent_recipe=question.parent,
         change_class=change.change_class,
         recipe=change.recipe,
         bundle=bundle,
-        reference=(base.plan.bundle, question.parent),
+        reference=before,
         proposal=proposal,
         notebook=base.plan.notebook,
-        asked=asking.digest,
+        asked=asked,
         text=campaign.store_text(text),
     )
-    return campaign.record(draft)

@@ -138,7 +138,7 @@ PROPOSERS: dict[str, Proposer] = {
         program=True,
         edits=True,
         notes=True,
-        needs=("program", "file"),
+        needs=("program", "file", "folder"),
         sees=HISTORY + ", the champion's program, its own notes",
         costs="one propose job a generation",
     ),

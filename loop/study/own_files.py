@@ -22,6 +22,7 @@ from evals.factory.scenarios import CLIENTS_BYTES, read_clients
 from evals.gatebench.pack import find_pack, read_pack
 from evals.tables import OWN
 from loop.study import program_data, tab_file
+from loop.study.agent_folder import keep_agent, list_kept
 from loop.study.environment import pin_environment
 from loop.study.folder import keep_folder
 from sandbox import own
@@ -48,7 +49,7 @@ def pin_files(composed: Any) -> Any:
         settings = composed.get(group) if isinstance(composed, dict) else None
         if isinstance(settings, dict) and isinstance(settings.get(field), str) and settings[field]:
             _pin(settings, group, field, read)
-            if field == "folder":
+            if (group, field) == ("task", "folder"):
                 program_data.fill_in(composed)
             elif group == "task":
                 settings |= _read_items(settings["file_digest"], settings)
@@ -73,7 +74,9 @@ def need_unchanged(pinned: Config, now: Config) -> None:
 
 def load(config: Config, store: Store) -> None:
     """Put own code into the study's store, and the items of an own task into memory."""
-    for _, pin in config.files().values():
+    folder = config.proposer.folder_digest
+    inside = list_kept(folder).values() if own.known(folder) else ()
+    for pin in (*(pin for _, pin in config.files().values()), *inside):
         if own.known(pin):
             store.put(own.code(pin))
     load_items(config.task)
@@ -119,6 +122,10 @@ def _keep_folder(settings: dict[str, Any], where: str) -> str:
     return keep_folder(settings["folder"])
 
 
+def _keep_agent(settings: dict[str, Any], where: str) -> str:
+    return keep_agent(settings["folder"])
+
+
 def _keep_program(settings: dict[str, Any], where: str) -> str:
     return own.keep(own.read(settings["program"], where, own.PROGRAM_BYTES))
 
@@ -145,6 +152,7 @@ PATHS: tuple[tuple[str, str, ReadDigest], ...] = (
     ("gates", "file", _name_file),
     ("proposer", "file", _name_file),
     ("proposer", "program", _keep_program),
+    ("proposer", "folder", _keep_agent),
     ("proposer", "pack", _keep_pack),
     ("proposer", "replay", _digest_replay),
     ("factory", "scenarios", partial(_keep_clients, name="scenarios")),

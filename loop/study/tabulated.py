@@ -14,6 +14,7 @@ from safetensors.numpy import load, save
 from configs.build import parse, strict_json
 from configs.errors import BadInput
 from configs.job import Order, Outcome
+from configs.records import is_own
 from configs.settings.config import Config
 from configs.tokens import layout
 from evals.data import draw_train
@@ -30,8 +31,6 @@ from sandbox.run import OUTPUTS
 TIER = "T: tabulated"
 NO_WEIGHTS = save({})
 """A file of weights without any. The search for copied weights leaves it out."""
-PROGRAM = "program"
-"""File of a bundle with the program that proposes in the place of weights."""
 _WORLDS: dict[str, World] = {}
 """Digest of a table -> its world, read once a process."""
 
@@ -115,7 +114,7 @@ class TabulatedBox:
         its recipe, seed, steps and notebook, on a training file of the table's blocks.
         """
         given = execution.files
-        if PROGRAM in given:
+        if any(map(is_own, given)):
             return self._ask_program(order, execution)
         try:
             training = parse(Order, strict_json(given["training.json"]))
@@ -143,12 +142,16 @@ class TabulatedBox:
         return _join(trained, asked, execution.limits.log_bytes)
 
     def _ask_program(self, order: Order, execution: Execution) -> Outcome:
-        """Let a proposer program write, without any training."""
-        inputs = {name: execution.files[name] for name in (PROGRAM, "history.json")}
-        return self._run(replace(order, task=replace(order.task, folds=0)), execution, inputs)
+        """Let a proposer program or an agent write, without any training."""
+        given = execution.files
+        inputs = {name: given[name] for name in given if is_own(name) or name == "history.json"}
+        order = replace(order, task=replace(order.task, folds=0))
+        return self._run(order, execution, inputs, execution.role)
 
-    def _run(self, order: Order, execution: Execution, inputs: Mapping[str, bytes]) -> Outcome:
-        """Run a part of a propose job in the real box.
+    def _run(
+        self, order: Order, execution: Execution, inputs: Mapping[str, bytes], module: str = ""
+    ) -> Outcome:
+        """Run a part of a propose job in the real box; `module` is an agent's, or its order's.
 
         Where the kernel counts CPU, no core is named: several studies may share this machine.
         """
@@ -156,9 +159,9 @@ class TabulatedBox:
         source = {name: execution.files[name] for name in self._source}
         part = replace(
             execution,
-            role=order.role,
+            role=module or order.role,
             files={**source, **inputs, "job.json": canonical(order)},
-            outputs=OUTPUTS[order.role],
+            outputs=OUTPUTS[module or order.role],
             cpu=execution.cpu if self._inner.tier == "C" else None,
         )
         return self._inner.run(part)

@@ -5,8 +5,9 @@ Jobs, requested compute and changed knobs follow from the settings, as `loop.pla
 
 from dataclasses import fields
 
+from configs.arms import variant
 from configs.recipe import Recipe
-from configs.records import AGENT, JobCount, Plan, Proposal, module_of
+from configs.records import AGENT, JobCount, Plan, Proposal, changes_asked, module_of
 from loop.facts.places import REVIEWING
 from loop.plan import Draft, make_plan, propose_jobs
 from loop.verify.inputs import measures_noise, measures_proposing
@@ -54,7 +55,7 @@ def _find_base(memory: Memory, plan: Plan) -> Recipe | None:
     """Return the recipe that a plan's changed knobs are told against; None: its own."""
     if plan.purpose == "start":
         return memory.rules.config.task.baseline
-    if plan.purpose in ("skill", "select"):
+    if changes_asked(plan):
         return plan.reference_recipe
     return memory.plans[plan.parent].recipe if plan.purpose in CHANGING else None
 
@@ -71,7 +72,9 @@ def _may_propose(memory: Memory, plan: Plan) -> bool:
     """Tell whether a propose plan has the jobs of a box, of a measure of skill or of questions."""
     one = JobCount(role="propose", count=1)
     if module_of(plan, "propose") == AGENT and plan.purpose == "propose":
-        return plan.jobs == propose_jobs(memory.rules.config, plan.arm)
+        asks_for_child = (JobCount(role="ask", count=1),)
+        makes = variant(plan.arm).maker == "model" and plan.jobs == asks_for_child
+        return makes or plan.jobs == propose_jobs(memory.rules.config, plan.arm)
     if plan.purpose == "candidate":
         return plan.jobs == (JobCount(role="train", count=1), one)
     if plan.index == REVIEWING:

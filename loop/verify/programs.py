@@ -18,13 +18,21 @@ from evals.programs import find_best
 from loop.facts.facts import Facts
 from loop.facts.places import SELECTING
 from loop.propose.programs.archive import list_parents, read_program
-from loop.propose.programs.child import FILE, choose_for, edit_for, list_programs, read_for
+from loop.propose.programs.child import (
+    choose_for,
+    edit_for,
+    list_programs,
+    read_for,
+    read_genome,
+)
 from loop.propose.skill import Use
 from loop.study.items import repeat_secret
 from loop.verify.state import need
 from sandbox.decision import policy
 from sandbox.store import Store
 
+ANSWERS = ("select", "skill")
+"""Purposes of the plans that answer a question."""
 Drawn = dict[tuple[str, int, Use], list[Recipe]]
 """(arm, repeat, use) -> the parents that the secret draws."""
 
@@ -65,8 +73,8 @@ def _check(
     need((fact.parent in range(number)) if number else fact.parent == -1, "it has no such parent")
     if fact.plan in facts.granted:
         figures = (fact.skill, fact.asked, fact.usable, fact.gained)
-        right = read_program(config, facts, key, number)
-        need(figures == right, f"its figures are not those of its scores: {right}")
+        scored = read_program(config, facts, key, number)
+        need(figures == scored, f"its figures are not those of its scores: {scored}")
     else:
         need((fact.skill, fact.asked) == (None, 0), "it has figures, and its gate never passed it")
     if fact.plan:
@@ -79,28 +87,32 @@ def _check(
     if fact.plan and number and variant(fact.arm).maker == "model":
         asked = facts.plans.get(facts.asks.get((*key, number), ""))
         need(asked and asked.parent == above, "the model was asked about another program")
-        text, edits = read_for(facts, store, key, number, fact.parent)
-        made = store.get_bundle(facts.plans[fact.plan].bundle)[FILE]
-        need((made, fact.edits) == (text.encode(), edits), "its answer makes another program")
+        right = read_for(facts, store, key, number, fact.parent)
+        made = read_genome(store.get_bundle(facts.plans[fact.plan].bundle))
+        need((made, fact.edits) == right, "its answer makes another program")
     if secret is None or not number:
         return
     secret = repeat_secret(secret, fact.repeat)
     need(choose_for(fact.arm, secret, known) == fact.parent, "its arm chooses another parent")
     if fact.plan and variant(fact.arm).maker == "operators":
-        text, edits = edit_for(config, facts, store, key, secret, number, fact.parent)
-        made = store.get_bundle(facts.plans[fact.plan].bundle)[FILE]
-        need((made, fact.edits) == (text.encode(), edits), "operators make another program")
+        right = edit_for(config, facts, store, key, secret, number, fact.parent)
+        made = read_genome(store.get_bundle(facts.plans[fact.plan].bundle))
+        need((made, fact.edits) == right, "operators make another program")
 
 
 def _check_plan(
     config: Config, facts: Facts, plan: Plan, secret: bytes | None, drawn: Drawn
 ) -> None:
     """Check to whom a question is put, and which recipe a proposal in answer improves."""
-    if not variant(plan.arm).programs or plan.purpose not in ("propose", "select", "skill"):
+    if not variant(plan.arm).programs or plan.purpose not in ("propose", "trial", *ANSWERS):
         return
     key, study = (plan.arm, plan.repeat), config.study
     right: object
-    selects, ends = plan.index >= SELECTING, plan.generation - study.skill_generation(0)
+    at = plan.index
+    if plan.purpose == "trial":  # it tries an answer to the question that its agent was asked
+        need(plan.asked in facts.plans, "no agent asked for it")
+        at = facts.plans[plan.asked].index
+    selects, ends = at >= SELECTING, plan.generation - study.skill_generation(0)
     if plan.purpose == "propose":
         if not selects and plan.generation <= study.generations:
             # asked for a child: its entry says of which program
@@ -119,6 +131,7 @@ def _check_plan(
         if (*key, use) not in drawn:
             own_secret = repeat_secret(secret, plan.repeat)
             drawn[*key, use] = list_parents(config, facts, key, own_secret, use)
-        first = (plan.index - SELECTING) // study.skill_proposals
-        parent = drawn[*key, use][first if selects else ends % study.asks()]
+        each = study.skill_proposals if plan.purpose in ANSWERS else 1
+        ask = (at - SELECTING) // each if selects else ends % study.asks()
+        parent = drawn[*key, use][ask]
         need(plan.reference_recipe == parent, "its question has another parent")

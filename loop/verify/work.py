@@ -3,6 +3,7 @@
 Each function checks a single entry against the facts before it; raises VerificationFailed.
 """
 
+from configs.arms import variant
 from configs.entries import (
     AccountEntry,
     AnswerEntry,
@@ -112,7 +113,8 @@ def _check_notes(replay: Replay, plan: Plan, job: Job) -> None:
     earlier = campaign[: campaign.index(job.plan)]
     asked = [name for name in earlier if memory.plans[name].purpose == "propose"]
     right = ""
-    if asked and module_of(plan, job.role) == AGENT:
+    passed_on = module_of(plan, job.role) == AGENT and not variant(plan.arm).programs
+    if asked and passed_on:
         given = store.manifest(memory.plans[asked[-1]].bundle).get(NOTES, "")
         right = replay.recorded.notes.get(asked[-1], given)
     notes = store.manifest(plan.bundle).get(NOTES, "")

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from configs.arms import AT_LARGER, LARGER, variant
 from configs.cost import steps
 from configs.recipe import Recipe
-from configs.records import ClassName, Plan, Purpose, list_beyond
+from configs.records import ClassName, Plan, Purpose, changes_asked, list_beyond
 from configs.tokens import document, layout
 from sandbox.decision import list_changes
 from sandbox.gate.memory import Memory
-from sandbox.store import Store
+from sandbox.store import Store, name_program
 
 FIRST: tuple[Purpose, ...] = ("start", "baseline")
 """Purposes of plans without a parent."""
@@ -60,8 +60,8 @@ def _find_change(memory: Memory, store: Store, plan: Plan) -> str:
     """Return what is wrong with a plan's change of its parent's files, or with its program."""
     after, proposer = store.manifest(plan.bundle), memory.rules.config.proposer
     before = store.manifest(memory.plans[plan.parent].bundle) if plan.parent else {}
-    known = ("", proposer.program_digest, proposer.file_digest, before.get("program", ""))
-    if plan.purpose != "program" and after.get("program", "") not in known:
+    known = ("", *proposer.pins(), name_program(before))
+    if plan.purpose != "program" and name_program(after) not in known:
         return "brings along a program that the study does not name"
     classes = memory.rules.config.task.may_change
     beyond = list_beyond(plan.change_class, before, after, store.get, classes)
@@ -77,7 +77,7 @@ def _find_excess(memory: Memory, store: Store, plan: Plan) -> str:
     if not limit or plan.purpose not in ("candidate", "trial", "skill", "select"):
         return ""
     base = memory.plans[plan.basis or plan.parent]
-    before = (plan.purpose in ("skill", "select") and plan.reference_recipe) or base.recipe
+    before = (changes_asked(plan) and plan.reference_recipe) or base.recipe
     count = len(list_changes(store, (base.bundle, before), (plan.bundle, plan.recipe)))
     return f"changes {count} knobs and regions; at most {limit} may be" if count > limit else ""
 
@@ -138,7 +138,7 @@ def _find_reference(memory: Memory, store: Store, plan: Plan) -> str:
         campaign = [memory.plans[name] for name in memory.campaigns[plan.arm, plan.repeat]]
         right = [other for other in campaign if other.purpose == "baseline"]
     # Proposals that measure skill start from any recipe, and none of them can become champion.
-    skill = plan.purpose in ("skill", "select") and plan.reference_recipe
+    skill = changes_asked(plan) and plan.reference_recipe
     is_right = any(reference == (other.bundle, skill or other.recipe) for other in right if other)
     if is_right or (reference == ("", None) and plan.purpose in (*FIRST, *PROGRAMS)):
         return ""

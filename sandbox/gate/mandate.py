@@ -93,8 +93,7 @@ def drift(memory: Memory, store: Store, name: str) -> int:
     if plan.purpose == "start":
         return 0  # a draw from the grid that people gave; it never becomes a champion
     base = memory.plans[approved_before(memory, name)]
-    proposer = memory.rules.config.proposer
-    pinned = (proposer.program_digest, proposer.file_digest)
+    pinned = memory.rules.config.proposer.pins()
     first, last = (base.bundle, base.recipe), (plan.bundle, plan.recipe)
     return sum(list_changes(store, first, last, pinned))
 

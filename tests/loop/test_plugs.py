@@ -205,7 +205,7 @@ def test_people_see_the_program_before_it_is_asked(tmp_path, go):
         (["study.arms=[replay]", "proposer=replay"], "proposer.replay"),
         (
             ["proposer=command", f"proposer.file={NEIGHBOUR}", f"proposer.program={NEIGHBOUR}"],
-            "one of the two",
+            "one of them",
         ),
         (["proposer=command", "proposer.program=/no/such"], "cannot be read"),
         (

@@ -330,13 +330,14 @@ REGIONS = "# region: policy\nA = 1\n# endregion\nB = 2\n"
 )
 def test_an_answer_that_makes_no_child_is_refused_with_a_sentence(answer, match):
     with pytest.raises(BadInput, match=match):
-        read_child(answer, REGIONS, {REGIONS.replace("1", "9")})
+        read_child(answer, {"program": REGIONS}, [{"program": REGIONS.replace("1", "9")}])
 
 
 def test_an_answer_is_read_however_it_is_wrapped():
     answer = "<think>A = 1?</think>\r\n" + BLOCK.format("A = 1", "A = 7").replace("\n", "\r\n")
-    assert read_child(answer, REGIONS)[0] == REGIONS.replace("1", "7")
-    assert read_child(BLOCK.format("B = 2", "B = 3"), "B = 2\n")[0] == "B = 3\n"
+    assert read_child(answer, {"program": REGIONS})[0] == {"program": REGIONS.replace("1", "7")}
+    child = read_child(BLOCK.format("B = 2", "B = 3"), {"program": "B = 2\n"})[0]
+    assert child == {"program": "B = 3\n"}
 
 
 def program_plan(campaign, text="print()", **files):

@@ -12,16 +12,15 @@ of them the first, and costs nothing.
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from configs.build import parse
 from configs.errors import Denied
-from configs.records import Plan, Proposal
+from configs.records import Plan, Proposal, Purpose
 from loop.campaign import Campaign
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import draw_data, measure
-from loop.plan import Planned
-from loop.propose.draft import draft_of
+from loop.plan import Draft, Planned
 from loop.propose.history import list_trials
 from sandbox.canonical import canonical, digest
 from sandbox.door.doors import Reply, refuse
@@ -32,6 +31,21 @@ REQUESTS = 4
 """Requests of an attempt for each trial that it may have, the refused and repeated included."""
 
 
+class DraftTrial(Protocol):
+    """Makes the draft of a proposal at a place (generation, number); raises BadInput for none."""
+
+    def __call__(
+        self,
+        place: tuple[int, int],
+        purpose: Purpose,
+        proposal: Proposal,
+        /,
+        *,
+        text: str,
+        asked: str,
+    ) -> Draft: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class TrialDoor:
     """The door of one attempt of an agent's job."""
@@ -40,6 +54,8 @@ class TrialDoor:
     "the agent's campaign"
     asked: Planned
     "the propose plan of its job"
+    draft: DraftTrial
+    "makes the draft of a trial"
     count: int = 0
     "requests so far"
     used: Counter[str] = field(default_factory=Counter)
@@ -90,7 +106,7 @@ class TrialDoor:
         proposal, text = parse(Proposal, request), canonical(request).decode()
         place = (self.asked.plan.generation, len(self._recorded()))
         asked = self.asked.digest
-        draft = draft_of(self.campaign, place, "trial", proposal, text=text, asked=asked)
+        draft = self.draft(place, "trial", proposal, text=text, asked=asked)
         return self.campaign.record(draft)
 
     def _measure(self, planned: Planned) -> None:

@@ -28,10 +28,17 @@ from loop.facts.facts import Facts
 from loop.facts.places import SELECTING, Invalid
 from loop.facts.places import Campaign as Key
 from loop.plan import Draft, Planned
-from loop.propose.programs.child import FILE, choose_for, list_programs, make_child, plan_of
+from loop.propose.programs.child import (
+    choose_for,
+    list_programs,
+    make_child,
+    plan_of,
+    read_genome,
+)
 from loop.propose.question import Question, measure_answers
 from loop.propose.selection import list_gains
 from loop.propose.skill import SPLITS_OF, Use, draw_parents, has_room, list_tried
+from loop.study.agent_folder import program_files
 
 
 def grow_archive(campaign: Campaign) -> None:
@@ -94,14 +101,12 @@ def _record_program(
     try:
         if number:
             base = campaign.planned(plan_of(campaign, parent))
-            text, edits = make_child(campaign, number, parent)
+            genome, edits = make_child(campaign, number, parent)
         else:
             base, edits = campaign.champions()[0], ()
-            settings = running.config.proposer
-            text = running.store.get(settings.program_digest or settings.file_digest).decode()
-    except (BadInput, UnicodeDecodeError) as error:
-        reason = error if isinstance(error, BadInput) else BadInput("the program is no text")
-        campaign.record_invalid(number, index, reason, getattr(error, "text", ""))
+            genome = read_genome(program_files(running.config.proposer, running.store))
+    except BadInput as error:
+        campaign.record_invalid(number, index, error, getattr(error, "text", ""))
         return None, ()
     if recorded is not None:
         return campaign.planned(recorded), edits
@@ -116,7 +121,10 @@ def _record_program(
         change_class="proposer",
         recipe=base.plan.recipe,
         bundle=campaign.store_bundle(
-            {**running.store.get_bundle(base.plan.bundle), FILE: text.encode()}
+            {
+                **running.store.get_bundle(base.plan.bundle),
+                **{name: text.encode() for name, text in genome.items()},
+            }
         ),
         proposal=Proposal(hypothesis=f"proposer program {number}, {what}"[:2000], knobs={}),
     )
