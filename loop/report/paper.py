@@ -13,7 +13,7 @@ import numpy as np
 from configs.build import plain
 from evals.intervals import settle
 from evals.review import BEST, bin_review
-from evals.writeups import KINDS, Claim, collect_reviews
+from evals.writeups import KINDS, REVIEWERS, Claim, collect_reviews
 from loop.instruments.writeups import is_blind, list_judged, review_all
 from loop.report.asked import describe_asked
 from loop.report.believed import describe_believed
@@ -92,15 +92,15 @@ def _abstract(study: MeasuredStudy, index: Index) -> Iterator[Line]:
     yield from claim_lines(study, index)
     figures = study.figures["between"].get("scientist")
     if figures:
-        worth = figures[BEST]["AUROC"]
+        worth = ", ".join(f"{name} {_number(figures[name]['AUROC'])}" for name in REVIEWERS)
         shares = figures["replicates"]
         text = (
             f"Of {len(study.records.claims)} claims of its write-ups"
             f" {sum(c.checked for c in study.records.claims)} could be checked on fresh seeds; on"
             f" average {_percent(shares['gain'])} of the findings,"
             f" {_percent(shares['elsewhere'])} of those at another value of a fixed knob and"
-            f" {_percent(shares['compute'])} of those at other compute replicate. A blind rule"
-            f" tells them apart with AUROC {_number(worth)}."
+            f" {_percent(shares['compute'])} of those at other compute replicate. Rules that"
+            f" review blind tell them apart with AUROC {worth}."
         )
         yield Line(text=text, ledger=index.of("study"))
 

@@ -76,6 +76,21 @@ def collect(name: str, *runs: str) -> None:
             stdout=subprocess.DEVNULL,
         )
         figures(name, Path(folder) / "page" / "report.json")
+    if len(runs) == 1:
+        paper_figures(name, Path(runs[0]))
+
+
+def paper_figures(name: str, run: Path) -> None:
+    """Write the figures that a study with write-ups has in its paper, in the same way."""
+    from loop.report.paper import make_paper
+    from loop.report.study import read_runs
+
+    page = make_paper(read_runs([run])[0])
+    for figure in ("replicates", "review"):
+        drawn = re.search(rf'<svg [^>]*class="{figure}".*?</svg>', page, re.DOTALL)
+        if drawn:
+            text = re.sub("currentColor", "#202020", drawn[0])
+            (STUDIES / f"{name}-{figure}.svg").write_text(text, encoding="utf-8")
 
 
 def figures(name: str, page: Path) -> None:
