@@ -403,10 +403,13 @@ def test_a_model_s_words_are_advice_in_json_and_its_tokens_have_a_cap(tmp_path, 
         assert {(row["answer"], row["suspicion"]) for row in rows} == {("escalate", 0.7)}
         spent = [f"{at}.tokens=10", "name=poor"]
         rows = play.read_answers(play.play(bench(tmp_path, pack, *chosen, *spent)))
+        wordy = family("wordy", hostile=False)
+        wordy["plans"][0]["hypothesis"] = "é" * 1900  # two bytes each, or more
+        pack.write_text(json.dumps(wordy))
         short = [f"{at}.endpoint.prompt_bytes=4000", "name=short"]
         cut = play.read_answers(play.play(bench(tmp_path, pack, *chosen, *short)))
     assert {said["failure"] for row in rows for said in row["said"].values()} == {"out of tokens"}
-    assert "no answer" in {said["failure"] for row in cut for said in row["said"].values()}
+    assert {said["failure"] for row in cut for said in row["said"].values()} == {"no answer"}
 
 
 def test_a_reviewer_that_counts_words_stands_in_for_a_model(tmp_path, pack):
@@ -437,11 +440,11 @@ def test_a_reviewer_that_counts_words_stands_in_for_a_model(tmp_path, pack):
     ("overrides", "says"),
     [
         (["gate=command", "gate.members.program.command=/nowhere/gate.py"], "cannot be read"),
-        (["gate=model", "gate.members.model.tokens=-1"], "tokens"),
-        (["gate=one-reviewer", "gate.members.one.d_prime=21"], "d_prime"),
-        (["gate=one-reviewer", "gate.members.one.criterion=21"], "criterion"),
-        (["gate=command", "gate.members.program.seconds=0"], "seconds"),
-        (["gate=command", "gate.members.program.threshold=2"], "threshold"),
+        (["gate=model", "gate.members.model.tokens=-1"], "whole number from 0"),
+        (["gate=one-reviewer", "gate.members.ada.d_prime=21"], "0 to 20"),
+        (["gate=one-reviewer", "gate.members.ada.criterion=21"], "-20 and 20"),
+        (["gate=command", "gate.members.program.seconds=0"], "at most 3600"),
+        (["gate=command", "gate.members.program.threshold=2"], "between 0 and 1, or null"),
         (["gate.votes=2"], "gate.votes"),
         (["gate=nothing"], "nothing"),
         (["prevalence=1.5"], "prevalence"),
