@@ -41,6 +41,12 @@ def home() -> Path:
     return Path(os.environ.get("HEIRLOOP_HOME") or Path.home() / ".config" / "heirloop")
 
 
+def find_mandates(study: str) -> list[Path]:
+    """Return the mandates in the user's folder that bear a study's name, and not a longer one."""
+    found = sorted((home() / "mandates").glob(f"{study}-*.json"))
+    return [path for path in found if "-" not in path.stem.removeprefix(f"{study}-")]
+
+
 def new_key(name: str, kind: str, passphrase: str, person: str = "") -> dict[str, str]:
     """Make a reviewer's key; return the public half.
 

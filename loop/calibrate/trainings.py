@@ -160,7 +160,7 @@ def read_scores(running: Running, plans: Mapping[str, Planned]) -> Iterator[dict
 def sign_mandate(config: Config) -> None:
     """Give the study the unattended mandate that its own caps allow, once."""
     folder = keys.home() / "mandates"
-    if list(folder.glob(f"{config.study.name}-*.json")) or config.gates.unattended is None:
+    if keys.find_mandates(config.study.name) or config.gates.unattended is None:
         return
     key = Ed25519PrivateKey.generate()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

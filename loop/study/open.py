@@ -103,7 +103,7 @@ def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Ru
     running = _tie(config, folder, ledger, store, box, secret, lean)
     reconcile(ledger)
     serve(box, ledger, keys.signer(secret))
-    for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
+    for envelope in keys.find_mandates(config.study.name):
         running.gate.admit(envelope.read_bytes(), "mandate")
     return running
 

@@ -104,6 +104,15 @@ def cut(*_):
     raise Cut
 
 
+@pytest.mark.parametrize("name, offered", [("t-other", True), ("t-short-0123456789abcdef", False)])
+def test_a_mandate_of_a_study_with_a_longer_name_is_not_offered(tmp_path, go, name, offered):
+    cfg = config(tmp_path, "study.generations=1")
+    mandate(cfg)
+    (keys.home() / "mandates" / f"{name}.json").write_bytes(b"{}")
+    assert go(cfg, FakeBox(better))["finished"]
+    assert len(bodies(cfg, "incident")) == offered
+
+
 def test_no_mandate_covers_deployment(done):
     cfg, folder = done
     with pytest.raises(BadInput, match="classes"):
