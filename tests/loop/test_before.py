@@ -84,18 +84,22 @@ def test_a_plan_pays_for_as_many_generations_as_a_campaign_may_begin(worst):
     assert course.generations == {True: 2, False: 3}[worst]
 
 
-def test_a_study_that_pays_for_less_than_half_of_its_generations_is_refused_unless_told_so():
-    short = ["study=closure-v1", "study.plan_trainings=22"]
+def test_a_study_that_pays_for_less_than_half_of_its_generations_is_refused_unless_told_so(
+    tmp_path,
+):
+    short = ["study=closure-v1", "study.plan_trainings=22", f"runs={tmp_path}"]
     with pytest.raises(BadInput, match=r"study\.accept_short=true"):
         need_generations(compose_settings(short))
     need_generations(compose_settings([*short, "study.accept_short=true"]))
     with pytest.raises(BadInput, match=r"budget\.jobs"):
-        need_generations(compose_settings(["study=quickstart", "budget.jobs=100"]))
+        need_generations(
+            compose_settings(["study=quickstart", "budget.jobs=100", f"runs={tmp_path}"])
+        )
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "study").glob("*.yaml")))
-def test_every_study_of_ours_pays_for_half_of_its_generations(path):
-    config = compose_settings([f"study={path.stem}"])
+def test_every_study_of_ours_pays_for_half_of_its_generations(path, tmp_path):
+    config = compose_settings([f"study={path.stem}", f"runs={tmp_path}"])
     assert all(2 * paid >= rounds for _, paid, rounds in list_payable(config))
     need_generations(config)
 
