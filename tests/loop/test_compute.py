@@ -12,7 +12,8 @@ from studies import better, config, entries, gate_of, mandate
 from configs.errors import BadInput, VerificationFailed
 from configs.records import RESOURCES
 from loop.command import main
-from loop.verify import replay, statement
+from loop.facts import statement
+from loop.verify import replay
 from loop.verify.run import verify
 from sandbox import keys
 from sandbox.budget import balances
