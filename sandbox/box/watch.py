@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from configs.build import plain
@@ -106,8 +106,8 @@ def watch(
         return alive
 
     while alive and not breach:
-        senders = [channel.sender] if unsent else []
-        readable, writable, _ = select.select(channel.fds, senders, [], POLL_SECONDS)
+        sender = channel.sender.fileno() if unsent else -1
+        readable, writable = wait_for(channel.fds, sender, POLL_SECONDS)
         if writable:
             with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
                 unsent = unsent[channel.sender.send(unsent[: 1 << 18]) :]
@@ -143,6 +143,22 @@ def watch(
         log=bytes(log),
         log_total=printed,
     )
+
+
+def wait_for(readers: Sequence[int], writer: int = -1, seconds: float = 0) -> tuple[bool, bool]:
+    """Wait until a descriptor can be read or `writer` written; tell which. Any number will do,
+    where `select` takes none from 1,024 on.
+    """
+    asked = dict.fromkeys(readers, select.POLLIN)
+    if writer >= 0:
+        asked[writer] = asked.get(writer, 0) | select.POLLOUT
+    poll = select.poll()
+    for descriptor, events in asked.items():
+        poll.register(descriptor, events)
+    found = dict(poll.poll(1000 * seconds))
+    ended = select.POLLHUP | select.POLLERR
+    readable = any(found.get(one, 0) & (select.POLLIN | ended) for one in readers)
+    return readable, bool(found.get(writer, 0) & (select.POLLOUT | ended))
 
 
 def _make_request(execution: Execution, group: Group | None) -> dict[str, object]:

@@ -10,7 +10,6 @@ refused and counted. Tests remove lines by `# defence: NAME`.
 import contextlib
 import json
 import os
-import select
 import shutil
 import socket
 import struct
@@ -26,6 +25,7 @@ from configs.build import need, strict_json
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman
 from configs.job import Outcome
 from sandbox.box.base import Box, Execution
+from sandbox.box.watch import wait_for
 from sandbox.canonical import canonical, digest
 from sandbox.door.spawn import start_porter
 
@@ -236,7 +236,7 @@ def _space(pid: int, name: str) -> tuple[int, int]:
 
 
 def _lives(pidfd: int) -> bool:
-    return not select.select([pidfd], [], [], 0)[0]
+    return not wait_for([pidfd])[0]
 
 
 class Doors:

@@ -1,6 +1,9 @@
 """A job that passes its wall limit: starved by the machine, or slow and asleep by itself."""
 
+import fcntl
 import os
+import resource
+import socket
 import subprocess
 import sys
 
@@ -13,6 +16,7 @@ from loop.attack.probes import BY_GROUP, BY_PROCESS, EVERYWHERE
 from sandbox.box.base import Execution
 from sandbox.box.namespace import NamespaceBox
 from sandbox.box.starvation import Meter, Use
+from sandbox.box.watch import wait_for
 
 LIMITS = Limits(cpu_us=30_000_000, wall_us=60_000_000)
 
@@ -153,3 +157,24 @@ def test_the_wall_clock_decides_no_promise_but_its_own():
     for probe in (*BY_GROUP, *BY_PROCESS, *EVERYWHERE):
         if probe.id != "B08b":
             assert probe.limits.wall_us >= 40 * probe.limits.cpu_us
+
+
+@pytest.mark.parametrize("least", [3, 1100])
+def test_descriptors_of_any_number_are_waited_for(least):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard <= 1200:
+        pytest.skip(f"a process has at most {hard} descriptors here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    near, far = socket.socketpair()
+    with near, far:
+        high = fcntl.fcntl(near.fileno(), fcntl.F_DUPFD_CLOEXEC, least)
+        try:
+            assert wait_for([high]) == (False, False) == wait_for([])
+            assert wait_for([high], high) == (False, True)
+            far.send(b"x")
+            assert wait_for([high], high) == (True, True) and wait_for([high]) == (True, False)
+            far.close()
+            assert wait_for([high]) == (True, False)
+        finally:
+            os.close(high)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
