@@ -5,6 +5,7 @@ Attacks run through the same entry as every other job. Nothing here can switch a
 
 import contextlib
 import os
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ JOB_LIMITS = {
     "output_bytes": 4_000_000,
 }
 
+DESCRIPTORS = 1 << 14
+"""Descriptors that a suite may need: the studies that attacks open stay open until its end, and a
+shell grants 1,024."""
 PATIENT_US = 300_000_000
 """Wall limit after a job was starved."""
 
@@ -215,9 +219,17 @@ class Suite:
         )
 
 
+def _raise_descriptors() -> None:
+    """Allow this process DESCRIPTORS, or as many as it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
 @contextlib.contextmanager
 def open_suite(make_box: Callable[[], Box]) -> Iterator[Suite]:
     """Open the attacked study in a fresh box, under a home folder of its own."""
+    _raise_descriptors()
     box, home = make_box(), os.environ.get("HEIRLOOP_HOME")
     with tempfile.TemporaryDirectory(prefix="hl-attack-") as folder, open_host() as canaries:
         os.environ["HEIRLOOP_HOME"] = f"{folder}/home"
