@@ -419,6 +419,7 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(
         page.get_by_text("Without a browser that can sign").click()
         page.get_by_label("Signed answer").fill(answered.output.strip().splitlines()[-1])
         page.locator("#other").get_by_role("button", name="Sign in").click()
+        assert page.get_by_role("button", name="Sign out").last.is_enabled()
         read(page, name)
         page.get_by_text("Sign elsewhere").click()
         with page.expect_download() as got:
@@ -560,6 +561,29 @@ def test_opened_plans_are_approved_in_a_batch_each_by_its_own_digest_and_never_b
         assert [one["approval"]["plan"] for one in given(cfg, "ada")[1:]] == names[:2]
         assert ada.goto("/batch").locator("#batch section").count() == 0
     verify(folder)
+
+
+def test_no_button_takes_a_click_before_the_script_that_serves_it(study, runs, people_of):
+    """A click that came early was lost without a word, and the page looked broken."""
+    cfg, _ = study()
+    name = asked_of(cfg)
+    early = """[...document.querySelectorAll('button')]
+        .filter((b) => b.checkVisibility() && (b.type === 'button' || b.form?.method !== 'post'
+            || b.form.matches('[data-leave]')))
+        .map((b) => [b.textContent, b.disabled])"""
+    with served(runs) as address:
+        ada = people_of(address)
+        ada.open_file(keys.home() / "keys" / "ada.key", "correct horse")
+        ada.page.wait_for_url(address + "/")
+        where = "/enter", "/", f"/runs/t/plan/{name}"
+        ready = [ada.goto(path).evaluate(early) for path in where]
+        ada.context.route("**/inbox.js", lambda route: route.abort())
+        for path, then in zip(where, ready, strict=True):
+            ada.page.goto(address + path)
+            found = dict(ada.page.evaluate(early))
+            assert found == dict.fromkeys([text for text, _ in then if "as ada" not in text], True)
+            assert not any(disabled for _, disabled in then)
+        assert len(ready[2]) == 5
 
 
 # Without a browser: what the server refuses.

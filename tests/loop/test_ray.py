@@ -43,7 +43,7 @@ class Hostile:
 import ray
 ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)
 import ray.util.scheduling_strategies
-node = next(n for n in ray.nodes() if n["Alive"])
+node = next(n for n in ray.nodes() if "node:__internal_head__" in n["Resources"])
 ray_nodes.Agent = Hostile
 link = ray_nodes.RayLink(ray, node, None)
 try:

@@ -7,6 +7,9 @@ const unhex = (text) => new Uint8Array(text.match(/../g).map((pair) => parseInt(
 const base64 = (bytes) => { let text = ""; for (const b of new Uint8Array(bytes)) text += String.fromCharCode(b); return btoa(text); };
 const $ = (id) => document.getElementById(id);
 const say = (text) => { $("notice").textContent = text; $("notice").scrollIntoView({ block: "nearest" }); };
+// A button that does nothing without this script waits for it: no click is lost.
+const allow = (part) => part.querySelectorAll("[data-scripted]").forEach((b) => { b.disabled = false; });
+const shut = (part) => part.querySelectorAll("[data-scripted]").forEach((b) => { b.disabled = true; b.removeAttribute("data-scripted"); });
 const signs = Boolean(window.isSecureContext && window.crypto && crypto.subtle);
 
 // Keys: CryptoKey objects that cannot be exported, in this browser's database.
@@ -103,7 +106,7 @@ async function enter(key) {
 
 async function door() {
   $("origin").textContent = location.origin;
-  if (!signs) { say("This browser cannot sign here (it needs HTTPS or a loopback address). Sign elsewhere, as the last part of this page says."); $("other").open = true; return; }
+  if (!signs) { say("This browser cannot sign here (it needs HTTPS or a loopback address). Sign elsewhere, as the last part of this page says."); $("other").open = true; shut($("enter")); return; }
   const list = $("known"), here = await keysHere();
   if (here.length) list.replaceChildren(...here.map((key) => {
     const item = document.createElement("li"), button = document.createElement("button");
@@ -216,7 +219,7 @@ async function checkShown(digest, whose = "the plan's") {
 async function decision() {
   const form = $("decision"), draft = JSON.parse($("draft").textContent), { run, digest, act, token } = form.dataset;
   const seen = Math.floor(Date.now() / 1000), time = looked();
-  const buttons = form.querySelectorAll("[data-answer]"), close = (text) => { say(text); buttons.forEach((b) => { b.disabled = true; }); };
+  const buttons = form.querySelectorAll("[data-answer]"), close = (text) => { say(text); shut(form); };
   if (!signs) { close("This browser cannot sign here. Take the request as a file and sign it elsewhere."); return; }
   const key = (await keysHere()).find((one) => one.public === document.body.dataset.public);
   if (!key) { close("The key that you signed in with is not in this browser. Take the request as a file and sign it elsewhere."); return; }
@@ -235,7 +238,6 @@ async function decision() {
     const item = { run, digest, typed: $("typed").value, told };
     keepBatch([...batchOf().filter((other) => !isSame(other, item)), item]);
     close(`In the batch of ${batchOf().length}; nothing is signed yet. `);
-    later.disabled = true;
     const next = later.dataset.next ? link(later.dataset.next, `Next ${told.change_class}`) : null, all = link("/batch", "Sign the batch");
     (next || all).focus();
   };
@@ -271,7 +273,7 @@ async function decision() {
 async function review() {
   const form = $("review"), draft = JSON.parse($("draft").textContent), { path, token } = form.dataset;
   const seen = Math.floor(Date.now() / 1000), time = looked(), button = $("review-now");
-  const close = (text) => { say(text); button.disabled = true; };
+  const close = (text) => { say(text); shut(form); };
   const key = signs && (await keysHere()).find((one) => one.public === document.body.dataset.public);
   if (!key) { close("This browser cannot sign here, or does not hold the key that you signed in with."); return; }
   try { await checkShown(draft.shown, "the claim's"); } catch (e) { close(e.message); return; }
@@ -340,6 +342,7 @@ async function audit(place) {
     const link = document.createElement("a"), lines = mine.heads.map((h) => canonical(h)).join("\n") + "\n";
     link.href = URL.createObjectURL(new Blob([lines], { type: "application/jsonl" })); link.download = `heads-${now.study.slice(0, 12)}.jsonl`; link.click();
   };
+  $("audit-save").disabled = false;
 }
 
 function countdown() {
@@ -354,7 +357,7 @@ function countdown() {
 document.addEventListener("DOMContentLoaded", () => {
   const failed = (e) => say(e.message);
   showBatch();
-  const prepared = [["enter", door], ["decision", decision], ["batch", batch], ["review", review]].filter(([place]) => $(place)).map(([, prepare]) => prepare().catch(failed));
+  const prepared = [["enter", door], ["decision", decision], ["batch", batch], ["review", review]].filter(([place]) => $(place)).map(([place, prepare]) => prepare().then(() => allow($(place)), failed));
   Promise.all(prepared).then(() => { document.body.dataset.ready = ""; });
   if ($("live")) follow($("live"));
   if ($("audit")) audit($("audit")).catch((e) => { $("audit").textContent = e.message; $("audit").className = "bad"; });
@@ -363,5 +366,6 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const key of await keysHere()) if (key.opened) await forget(key.public);
     event.target.submit();
   });
+  allow(document.querySelector("header"));
   countdown();
 });
