@@ -182,10 +182,12 @@ class View:
             look = a["confirm"]
             gain = _explain_no_gain(a)
             if look and look["gain"] is not None:
-                shown, low, high = (
-                    write_number(look[name], "+.3f") for name in ("gain", "low", "high")
+                ends = [
+                    write_number(x, "+.3f") for x in (look["low"], look["high"]) if x is not None
+                ]
+                gain = (
+                    f"{write_number(look['gain'], '+.3f')} ({' to '.join(ends) or 'no interval'})"
                 )
-                gain = f"{shown} ({low} to {high})"
             gain += ", computable" if a["computable"] else ""
             table.add_row(
                 f"{a['arm']} {a['repeat']}" if repeats > 1 else a["arm"],

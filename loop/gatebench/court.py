@@ -78,7 +78,7 @@ class Court:
         rest = [line for line in (*ALWAYS, *caps) if line.partition("=")[0] not in given]
         groups = [line for line in settings if "." not in line.partition("=")[0]]
         fields = [line for line in settings if line not in groups]
-        own = [f"study.name={room.folder.name}-{name}", f"runs={room.folder.parent}"]
+        own = [f"study.name={name}-of-{room.folder.name}", f"runs={room.folder.parent}"]
         config = compose_settings([*groups, *rest, *fields, *own])
         self.running = open_study(config, IdleBox())
         self.number = len(self.running.facts().plans) + len(self.running.facts().probes)

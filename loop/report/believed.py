@@ -185,7 +185,7 @@ def _proven(study: MeasuredStudy, index: Index) -> Iterator[Line]:
 
 def _is_better(campaign: dict[str, Any]) -> bool:
     look = campaign["confirm"]
-    return bool(look) and look["gain"] is not None and look["low"] > 0
+    return bool(look) and look["low"] is not None and look["low"] > 0
 
 
 def _champion(study: MeasuredStudy, index: Index, place: int, campaign: dict[str, Any]) -> Line:

@@ -13,7 +13,7 @@ from configs.build import need, strict_json
 from configs.errors import BadInput, NoBox
 from configs.settings.box import Box as Settings
 from configs.settings.config import Config
-from loop.plan import ROOT
+from loop.plan import ROOT, source
 from loop.study.simulated import SimulatedBox, boxes_proposers
 from loop.study.tabulated import TabulatedBox
 from sandbox import keys
@@ -63,7 +63,8 @@ def _make_docker(settings: Settings) -> "DockerBox":
 def _make_namespace(settings: Settings) -> Box:
     from sandbox.box.namespace import NamespaceBox  # needs Linux and bubblewrap
 
-    box = NamespaceBox(ROOT / ".box", warm=settings.warm, environment=settings.environment_digest)
+    own = settings.environment_digest
+    box = NamespaceBox(ROOT / ".box", warm=settings.warm, environment=own, shipped=source())
     box.prove()
     return box
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,12 @@ class Zygote:
     """A started process inside a box."""
 
     def __init__(
-        self, python: Interpreter, cpu: int | None, key: str, own: Execution | None = None
+        self,
+        python: Interpreter,
+        cpu: int | None,
+        key: str,
+        shipped: bytes,
+        own: Execution | None = None,
     ) -> None:
         self.group = cgroup.create(f"{os.getpid()}-z-{key}", START)
         self.charged = False
@@ -48,6 +54,7 @@ class Zygote:
         self.process = self._start(python, cpu, inner, own)
         self.control.settimeout(START.wall_us / 1e6)
         try:
+            self.control.sendall(struct.pack(">I", len(shipped)) + shipped)
             ready = self.control.recv(1) == b"Z"
         except OSError:
             ready = False
@@ -107,12 +114,20 @@ class Zygote:
 class NamespaceBox:
     """Runs jobs in namespaces; see the module docstring. Raises NoBox if this machine cannot.
 
-    With an `environment` of people's own (environment.py) every start is cold.
+    With an `environment` of people's own (environment.py) every start is cold. A warm box compiles
+    the files of `shipped` once: jobs whose bundle holds the same bytes need not.
     """
 
     kind = "namespace"
 
-    def __init__(self, box_env: Path, *, warm: bool = True, environment: str = "") -> None:
+    def __init__(
+        self,
+        box_env: Path,
+        *,
+        warm: bool = True,
+        environment: str = "",
+        shipped: Mapping[str, bytes] | None = None,
+    ) -> None:
         if sys.platform != "linux":
             raise NoBox("the namespace box needs Linux; choose box=docker")
         if not (box_env / "bin" / "python").exists():
@@ -120,6 +135,8 @@ class NamespaceBox:
         self.tier = "B" if cgroup.available() else "C"
         cgroup.sweep()
         self._python, self._warm = ask(box_env, list_system_folders()), warm and not environment
+        texts = {name: data.decode() for name, data in (shipped or {}).items() if self._warm}
+        self._shipped = json.dumps(texts).encode()
         if environment:
             self._python = replace(self._python, site=str(open_copy(environment)), bare=True)
         self._free: dict[tuple[str, int | None], list[Zygote]] = {}
@@ -201,7 +218,7 @@ class NamespaceBox:
 
     def _spawn(self, cpu: int | None, own: Execution | None = None) -> Zygote:
         key = os.urandom(4).hex()
-        return self._spawner.submit(Zygote, self._python, cpu, key, own).result()
+        return self._spawner.submit(Zygote, self._python, cpu, key, self._shipped, own).result()
 
     def _run_in(self, zygote: Zygote, execution: Execution) -> Outcome:
         """Let a process fork one job, and watch the job to its end."""

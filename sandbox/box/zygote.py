@@ -1,19 +1,19 @@
 """The process inside a box. It imports torch, and then forks a child for each job.
 
-`zygote.py CONTROL_FD SITE` serves a namespace box: each child enters namespaces of its own.
-`zygote.py once SITE` serves a container, which isolates its single job itself. The process holds no
-secret and loads no byte of a bundle: its child does, after namespaces, limits and capabilities.
+`zygote.py CONTROL_FD SITE` serves a namespace box, whose children enter namespaces of their own;
+`zygote.py once SITE` a container, which isolates its single job itself. The process holds no secret
+and loads no byte of a bundle, or of people's own environment (`zygote.py CONTROL_FD "" SITE`): its
+child does, after namespaces, limits and capabilities. This is one file and needs the standard
+library alone. Tests remove lines by `# defence: NAME`.
 
-A namespace box has three processes. This process forks C1, the collector: inside the job's mount,
-net and ipc namespaces, but outside its pid namespace. C1 forks C2, pid 1 of the job, which runs
+A namespace box has three processes. This one forks C1, the collector, which is in the job's mount,
+net and ipc namespaces, not in its pid namespace. C1 forks C2, pid 1 of the job, which runs
 models.<role>.main(IN, OUT). When C2 ends, the kernel kills its children; then C1 reads the outputs.
-Of an environment of people's own (`zygote.py CONTROL_FD "" SITE`) only the confined job imports.
-It needs the standard library alone, and is a single file. Tests remove lines by `# defence: NAME`.
 """
 
 import contextlib
 import ctypes
-import importlib
+import importlib.machinery
 import json
 import os
 import re
@@ -56,8 +56,7 @@ def receive(read: Callable[[int], bytes], size: int) -> bytes:
     """Read exactly `size` bytes; raise EOFError at an early end."""
     parts = bytearray()
     while len(parts) < size:
-        part = read(min(1 << 20, size - len(parts)))
-        if not part:
+        if not (part := read(min(1 << 20, size - len(parts)))):
             raise EOFError
         parts += part
     return bytes(parts)
@@ -301,18 +300,19 @@ def preload(site: str) -> None:
 
 
 def main() -> None:
-    """Import the libraries, report ready, and fork per request until the control socket closes."""
+    """Import, compile what every bundle may hold, report ready, and fork for each request."""
     control = socket.socket(fileno=int(sys.argv[1]))
     preload(sys.argv[2])
+    shipped = [(text.encode(), f"/in/{name}") for name, text in read_order(control.recv).items()]
+    known = {key: compile(*key, "exec", dont_inherit=True) for key in shipped}
+    anew = (loader := vars(importlib.machinery)["SourceFileLoader"]).source_to_code
+    loader.source_to_code = lambda own, *key, **more: known.get(key) or anew(own, *key, **more)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control.sendall(b"Z")
-    while True:
-        message, fds, _, _ = socket.recv_fds(control, 1, 2)
-        if not message:
-            return
+    while (received := socket.recv_fds(control, 1, 2))[0]:
         if os.fork() == 0:
-            leave(partial(serve, control, fds[0], fds[1]), fds[1], 3)
-        for fd in fds:
+            leave(partial(serve, control, *received[1]), received[1][1], 3)
+        for fd in received[1]:
             os.close(fd)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from exports import read_rows
-from fakes import FakeBox
+from fakes import FakeBox, outcome
 from reports import read_report, rows_of
 from safetensors.numpy import load
 from studies import config, entries, mandate, page_of, read_facts
@@ -195,3 +195,32 @@ def test_without_trials_at_the_start_a_training_reads_rows_of_chance(tmp_path, g
     ]
     assert len(rows) > 8 and min(len(one) for one in rows) > 0
     assert len(rows[0]) == CHANCE_ROWS and len({tuple(row) for row in rows[0].tolist()}) > 8
+
+
+def test_a_closing_look_that_lost_a_replicate_has_a_gain_and_no_interval(tmp_path, go, capsys):
+    """Terminal, summary and report tell it; a gain alone proves nothing."""
+
+    def play(name, lost):
+        seen = []
+
+        def script(execution):
+            order = json.loads(execution.files["job.json"])
+            if order["role"] == "train" and order["recipe"]["depth"] == 2:
+                seen.append(order["seed"])
+                return outcome("program", "exit 1") if len(seen) == lost else None
+            return None
+
+        cfg = config(tmp_path, *SETTINGS, "study.final_replicates=12", f"study.name={name}")
+        mandate(cfg)
+        go(cfg, FakeBox(quality, script), act=run_and_show)
+        return len(seen), tmp_path / "runs" / name
+
+    trained, whole = play("whole", 0)
+    shown = capsys.readouterr().out
+    _, torn = play("torn", trained)
+    proven = "this champion is better than the baseline on confirm"
+    assert proven in page_of(whole) and proven not in page_of(torn)
+    (arm,) = rows_of(read_report(torn), "arms")
+    assert arm[5] > 0.3 and arm[6:8] == (None, None)
+    assert re.search(r"\+0\.\d+ \(\+0\.\d+ to \+0\.\d+\)", shown)
+    assert re.search(r"\+0\.\d+ \(no interval\)", capsys.readouterr().out)

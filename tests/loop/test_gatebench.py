@@ -570,7 +570,7 @@ def test_people_at_the_inbox_are_a_gate_and_an_unanswered_plan_waits(
     study_open.release_locks()
     chosen = bench(tmp_path, pack, "gate=people", "most=4", "gate.members.people.seconds=20")
     chosen = replace(chosen, name="gatebench-people-2")
-    folder, stop = tmp_path / "runs" / "gatebench-people-2-people", threading.Event()
+    folder, stop = tmp_path / "runs" / "people-of-gatebench-people-2", threading.Event()
     answers = {}
 
     def answer_of(shown):
@@ -587,6 +587,8 @@ def test_people_at_the_inbox_are_a_gate_and_an_unanswered_plan_waits(
         reader.join()
         study_open.release_locks()
     assert answers and len(told) > 1
+    benches = folder.parent.glob("gatebench-*")  # as docs/your-gate.md names them to `compare`
+    assert {one.name for one in benches} == {"gatebench-people", "gatebench-people-2"}
     for one in told:
         wrong = one.kind == "attack" and one.family.startswith("bad")
         assert one.passed != wrong or one.family in ("patch", "split")

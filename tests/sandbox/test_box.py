@@ -287,3 +287,33 @@ def test_a_stream_is_whole_with_its_last_byte_and_not_before():
     assert is_whole(stream + b"more")  # unpack refuses it
     for bad in (b"", b"\0\0\0\4nope", b"\0\0\0\2{}", b'\0\0\0\x0f{"files": [[]]}', b"\xff" * 40):
         assert not is_whole(bad)
+
+
+def test_a_warm_box_compiles_a_shipped_file_once_and_a_changed_one_in_its_job():
+    """Exact bytes at the exact place: nothing else is taken for what was compiled before."""
+    body = """
+from importlib.machinery import SourceFileLoader
+from models import net, own
+def same(path, data):
+    load = SourceFileLoader("x", path).source_to_code
+    return load(data, path) is load(data, path)
+print(net.x, own.x, same("/in/models/own.py", b"x = 1"), same("/in/models/net.py", b"x = 1"),
+    same("/in/models/net.py", b"x = 2"), same("/in/other.py", b"x = 1"))
+"""
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    files = {
+        "models/__init__.py": b"",
+        "models/train.py": (HEAD + lines).encode(),
+        "models/net.py": b"x = 2",
+        "models/own.py": b"x = 1",
+        "job.json": b"{}",
+    }
+    shipped = {"models/net.py": b"x = 1", "models/own.py": b"x = 1"}
+    job = Execution(role="train", files=files, limits=Limits(), outputs=OUT)
+    for warm in (True, False):
+        box = need_box(lambda warm=warm: NamespaceBox(ROOT / ".box", warm=warm, shipped=shipped))
+        try:
+            once = str(warm)
+            assert box.run(job).log.decode().split() == ["2", "1", once, once, "False", "False"]
+        finally:
+            box.close()
