@@ -126,7 +126,16 @@ def pinned_reviewers(config: Config, secret: bytes) -> list[PublicHalf]:
         public = keys.public_hex(scripted_key(secret))
         halves.append(PublicHalf(name=SCRIPTED, kind="simulated", person=SCRIPTED, public=public))
     need_reviewers(config, halves)
+    _need_openers(config, halves)
     return halves
+
+
+def _need_openers(config: Config, halves: Sequence[PublicHalf]) -> None:
+    """Refuse a claim on the sealed split where nobody pinned could ever say yes to opening it."""
+    claims = [claim.name for claim in config.study.claims if claim.instrument.endswith(", sealed")]
+    who = "`heirloop keys new NAME` makes a key, and reviewer=scripted has one"
+    right = f"claims that can be measured: nobody is pinned who may open sealed; {who}"
+    need(bool(halves) or not claims, "study.claims", ", ".join(claims), right)
 
 
 def need_reviewers(config: Config, halves: Sequence[PublicHalf]) -> None:

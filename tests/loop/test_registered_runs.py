@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from conftest import ROOT
 from fakes import FakeBox
 from reports import read_report, rows_of, text_of
 from studies import better, config, mandate
 
 from configs.arms import ARMS, EVOLVING, SELECTING
+from configs.errors import BadInput
 from configs.settings.claims import INSTRUMENTS, Claim
 from evals.amplify import Skill
 from evals.arms import Gain
@@ -22,6 +24,8 @@ from loop.export.write import export
 from loop.instruments.gather import Records
 from loop.instruments.measure import flatten, measure, measure_records
 from loop.report import make
+from loop.settings import compose_settings
+from sandbox import keys
 
 SAID = (
     "[{name: it gains, instrument: 'arms, local, gain', asks: above, bound: 0, smallest: 0.2},"
@@ -170,6 +174,26 @@ def test_a_study_tells_its_claims_before_it_runs_and_after_it_ended(tmp_path, go
     assert rows["claims, it gains, p over the family"]["value"] == "1.0"
     assert rows["claims, it gains, says"]["reads"].startswith("arms, local, gain above 0")
     json.dumps(found, allow_nan=False)
+
+
+def test_a_claim_on_sealed_begins_with_somebody_who_may_open_it(tmp_path, go):
+    """boxed-v1 claimed what nobody could open, and told so a day later."""
+    said = (
+        '{name: kept, instrument: "arms, local, excess loss, sealed", asks: equivalent, bound: 1}'
+    )
+    cfg = config(tmp_path, f"+study.claims=[{said}]")
+    mandate(cfg)
+    with pytest.raises(BadInput, match="'kept'; it should be claims that can be measured: nobody"):
+        go(cfg, FakeBox(better))
+    keys.new_key("ada", "person", "correct horse")
+    assert go(cfg, FakeBox(better))["finished"]
+
+
+@pytest.mark.parametrize("study", sorted((ROOT / "configs" / "study").glob("*.yaml")))
+def test_a_shipped_study_that_claims_sealed_pins_who_opens_it(study):
+    cfg = compose_settings([f"study={study.stem}"])
+    sealed = [one for one in cfg.study.claims if one.instrument.endswith(", sealed")]
+    assert not sealed or cfg.reviewer.policy != "people"
 
 
 def test_before_the_end_no_claim_is_decided_on(records):
