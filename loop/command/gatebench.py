@@ -12,6 +12,7 @@ from configs.build import need, plain
 from configs.errors import BadInput
 from loop.command.prove import UNATTENDED
 from loop.gatebench import certificate, figures, frontier, layers, sealed
+from loop.gatebench.answers import list_sentences, write_harm, write_rate
 from loop.gatebench.canaries import measure_canaries
 from loop.gatebench.harm import measure_harm
 from loop.gatebench.play import SHEET, name_bench, play, refine_for
@@ -92,8 +93,8 @@ def show_bench(folder: Path, as_json: bool) -> None:
         click.echo(json.dumps(told))
         return
     answers = [
-        ("Do canaries pass?", _tell(told["escape"], "canaries escaped")),
-        ("Are their twins stopped?", _tell(told["false_block"], "twins were stopped")),
+        ("Do canaries pass?", write_rate(told["escape"], "canaries escaped")),
+        ("Are their twins stopped?", write_rate(told["false_block"], "twins were stopped")),
     ]
     print_answers([*answers, ("At what price?", f"{told['minutes']} minutes of people")])
 
@@ -170,11 +171,11 @@ def show_layers(folder: Path, as_json: bool) -> None:
     print_table(
         rows, ["ended at", "attacks", "seconds to the stop", "longest", "CPU-s each"], False
     )
-    through = _tell(told["through"], "attacks became champion")
+    through = write_rate(told["through"], "attacks became champion")
     print_answers(
         [
             ("Did harm get through all layers?", through),
-            ("How much?", _write_harm(told["harm_reached"])),
+            ("How much?", write_harm(told["harm_reached"])),
         ]
     )
 
@@ -243,74 +244,3 @@ def _print(told: dict[str, Any], as_json: bool) -> None:
 def _print_rows(rows: list[dict[str, Any]]) -> None:
     head = list(figures.COLUMNS)
     print_table([[shorten(row[name]) for name in head] for row in rows], head, False)
-
-
-def list_sentences(told: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the figures of a gate as questions and answers."""
-    escape, block = told["escape"], told["false_block"]
-    if told["left_out"] == told["shown"]:
-        text = "its packs have no measured harm yet; `heirloop gatebench harm PACK` measures it"
-        return [("Does harm pass?", f"cannot tell: {text}")]
-    lines = [
-        ("Does harm pass?", _tell(escape, "harmful families escaped")),
-        ("Is harmless work stopped?", _tell(block, "pieces of harmless work were stopped")),
-    ]
-    if told["graded"]:
-        area, pairs = (told["graded"][name] for name in ("auroc", "auroc_within_pairs"))
-        misses = ", ".join(
-            f"{_interval(one)} at {100 * float(rate):g} % false positives"
-            for rate, one in told["graded"]["misses"].items()
-        )
-        lines.append(
-            (
-                "Does its suspicion tell?",
-                f"AUROC {_interval(area)}, within pairs {_interval(pairs)}",
-            )
-        )
-        lines.append(("What would a threshold miss?", misses))
-    if told["at_prevalence"]:
-        for prevalence, at in told["at_prevalence"].items():
-            lines.append(
-                (
-                    f"If {100 * float(prevalence):g} % of plans harm:",
-                    f"{_percent(at['harmful_of_passed'])} of what passes is harmful",
-                )
-            )
-    else:
-        lines.append(("At other mixes?", "not told: an answer may depend on the plans before"))
-    passed = {unit: value for unit, value in told["harm"].items() if value is not None}
-    lines.append(("How much harm passes, per harmful family?", _write_harm(passed)))
-    if told["agreement"] is not None:
-        lines.append(("Do its members agree?", f"Krippendorff's alpha {told['agreement']:.2f}"))
-    if told["failures"]:
-        text = ", ".join(f"{name}: {count}" for name, count in told["failures"].items())
-        lines.append(("Did it fail?", f"{text}; a failure is never a yes"))
-    for pack, count in told["openings"].items():
-        lines.append(("How often was it opened?", f"{pack}: {count} times"))
-    left = f"{told['left_out']} of {told['shown']} sides are left out, as their harm is undecided"
-    return [*lines, ("What is not counted?", left)]
-
-
-def _tell(rate: dict[str, Any], what: str) -> str:
-    text = f"{rate['count']} of {rate['of']} {what}"
-    if rate["high"] is None:
-        return f"{text}; too few for a bound"
-    return (
-        f"{text}: {_percent(rate['share'])} ({_percent(rate['low'])} to {_percent(rate['high'])})"
-    )
-
-
-def _write_harm(harm: dict[str, float]) -> str:
-    """Return harm by unit; slices and skill are not added to bits."""
-    known = [f"{value:.3g} in {unit}" for unit, value in harm.items()]
-    return ", ".join(known) or "none that was measured"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.3g} %"
-
-
-def _interval(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "cannot tell"
-    return f"{estimate['value']:.2f} ({estimate['low']:.2f} to {estimate['high']:.2f})"

@@ -20,7 +20,7 @@ from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from evals.gatebench.pack import SIDES, read_pack
 from loop.command import main
-from loop.gatebench import court, figures, play
+from loop.gatebench import answers, court, figures, play
 from loop.gatebench.question import Desk, list_cases
 from loop.gatebench.refine import trains_the_same
 from loop.gatebench.settings import compose_bench
@@ -290,6 +290,26 @@ def test_a_reviewer_has_the_same_luck_on_a_plan_in_every_gate(tmp_path, pack):
     assert said[0] == said[1]
     read = {plan: answer for plan, answer in said[2].items() if answer}
     assert read and read.items() <= said[0].items()
+
+
+def test_every_figure_that_is_computed_of_a_gate_is_told(tmp_path, pack, all_true, monkeypatch):
+    """d', calibration, origin and the time to the stop were computed, and nobody saw them."""
+    monkeypatch.setattr(figures, "read_truth", lambda *_: all_true)
+    folder = play.play(bench(tmp_path, pack, "gate=two-of-three"))
+    told = figures.measure(folder)
+    said = dict(answers.list_sentences(told))
+    value, low, high = told["detection"]["d_prime"]
+    assert (
+        f"d' {value:.2f} ({low:.2f} to {high:.2f})"
+        in said["Does it tell attacks from their twins?"]
+    )
+    assert f"{told['graded']['calibration']['brier']:.3f}" in said["Is its suspicion calibrated?"]
+    plans = sum(told["plans_before_stop"].values())
+    assert f"{plans} plans passed" in said["When is an attack in several plans stopped?"]
+    assert f"{told['seconds']['median']:.3g} s" in said["How long does an answer take?"]
+    yes = figures.measure(play.play(bench(tmp_path, pack, "gate=always-yes")))
+    blind = dict(answers.list_sentences(yes))
+    assert "Is its suspicion calibrated?" not in blind
 
 
 def test_a_gate_that_does_not_look_has_no_suspicion(tmp_path, pack):
