@@ -2,6 +2,7 @@
 their arithmetic.
 
     P tests/bench/throughput.py RESULTS.json [SECONDS...]   CPU-seconds of a training; 1 and 0.2
+    P tests/bench/throughput.py imports                     CPU-ms to import a bundle in a fork
 
 P is .venv/bin/python. A study really trains one recipe of task `digits` again and again (arm
 `reseed`), in the namespace box, with every promise on. Then the jobs in its ledger are done again
@@ -28,6 +29,7 @@ from studies import mandate  # noqa: E402
 
 from configs.entries import JobEntry, StartEntry, lines_of  # noqa: E402
 from loop import session  # noqa: E402
+from loop.plan import source  # noqa: E402
 from loop.settings import compose_settings  # noqa: E402
 from sandbox import keys  # noqa: E402
 from sandbox.canonical import canonical, digest  # noqa: E402
@@ -77,6 +79,37 @@ began = used()
 optuna.create_study().optimize(objective, n_trials=len(places))
 print(used() - began)
 """
+IMPORTS = """
+import importlib.machinery, os, statistics, sys, time
+sys.path.insert(0, sys.argv[1])
+import numpy, safetensors.numpy, safetensors.torch, torch.nn.functional, torch.optim
+sys.dont_write_bytecode = True
+sys.path_importer_cache.clear()
+loader, told = importlib.machinery.SourceFileLoader, {False: [], True: []}
+loader.get_code = lambda own, name: own.source_to_code(own.get_data(own.path), own.path)
+anew, names = loader.source_to_code, sys.argv[2:]
+known = {(data := open(name, "rb").read(), name): compile(data, name, "exec") for name in names}
+for shipped in [False, True] * 10:
+    out, into = os.pipe()
+    if not os.fork():
+        if shipped:
+            loader.source_to_code = lambda own, *key: known.get(key) or anew(own, *key)
+        began = time.process_time()
+        importlib.import_module("models.train")
+        os.write(into, str(1000 * (time.process_time() - began)).encode())
+        os._exit(0)
+    os.wait()
+    told[shipped].append(float(os.read(out, 100)))
+print(*(f"{statistics.median(times):.1f}" for times in told.values()))
+"""
+
+
+def imports() -> None:
+    """Print the CPU-milliseconds in which a forked process imports a bundle, compiled anew and
+    compiled before the fork.
+    """
+    python, names = str(ROOT / ".box" / "bin" / "python"), [str(ROOT / name) for name in source()]
+    subprocess.run([python, "-c", IMPORTS, str(ROOT), *names], check=True, env=environment())
 
 
 def run(results: Path, *seconds: float) -> None:
@@ -200,6 +233,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["play", folder, seconds, generations]:
             play_here(Path(folder), float(seconds), int(generations))
+        case ["imports"]:
+            imports()
         case [results, *seconds]:
             run(Path(results), *map(float, seconds or ("1", "0.2")))
         case _:
