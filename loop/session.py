@@ -15,7 +15,7 @@ from typing import Any
 
 from configs.arms import START
 from configs.entries import EndEntry, PauseEntry, SessionEntry, WarningEntry
-from configs.errors import HeirloopError, Paused, Stopped, VerificationFailed
+from configs.errors import HeirloopError, Interrupted, Paused, Stopped, VerificationFailed
 from configs.settings.config import Config
 from evals.claims import warning
 from loop.accord.keep import Keeper
@@ -156,10 +156,12 @@ def _run_campaigns(running: Running, say: Say) -> None:
 def _run_side_by_side(running: Running, acts: Sequence[Act]) -> None:
     """Do the study's work, as many jobs at a time as may run, each on a core of its own.
 
-    The first error stops the others; a paused arm does not.
+    The first error stops the others; a paused arm does not. After a stop nothing begins.
     """
 
     def heed(act: Act, core: int | None) -> None:
+        if running.stopped:
+            raise Interrupted("the study was stopped")
         try:
             act(core)
         except Paused:

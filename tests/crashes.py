@@ -1,9 +1,8 @@
-"""Studies that are really killed: SIGKILL at a random instant, again and again.
+"""Studies that are really killed: at a random instant, again and again.
 
-`crash` forks a process that runs a study, kills it or its box after a random time and starts it
-again, until it ends. `kept` tells what a study found, which no kill may change, and `flaws` what a
-kill may never leave behind. A job alone is never killed: from outside that looks as if its program
-had died, which is a result.
+`crash` forks a process that runs a study, kills it, its box or one of its jobs after a random time
+and starts it again, until it ends. `kept` tells what a study found, which no kill may change, and
+`flaws` what a kill may never leave behind.
 """
 
 import collections
@@ -18,7 +17,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from configs.errors import NoBox
+from configs.errors import Interrupted, NoBox
 from configs.settings.config import Config
 from loop import session
 from loop.settings import compose_settings
@@ -31,6 +30,8 @@ from sandbox.heads import open_ledger
 Play = Callable[[], object]
 NO_BOX = 75
 """Exit code of a process whose box did not start."""
+ENDED = 76
+"""Exit code of a process that Ctrl-C ended."""
 KINDS = {
     "program": ["study.arms=[planted,random]"],
     "weights": ["study.arms=[self]", "task.notebook=true", "study.skill_proposals=2"],
@@ -108,10 +109,10 @@ def play(cfg: Config) -> None:
 def crash(play: Play, rng: random.Random, span: float, most: int) -> int:
     """Run a study in processes that are killed at random within `span` seconds; return the kills.
 
-    Kills are densest near the start, where a study is made or reopened. A kill hits the loop or one
-    of its boxes; a box that was killed while it started is no box, which ends the loop, and the
-    same command goes on. After `most` kills the study is left alone. Raises RuntimeError where a
-    process fails by itself.
+    Kills are densest near the start, where a study is made or reopened. A kill hits the loop, with
+    SIGKILL or as Ctrl-C does, or a process of its boxes or jobs; a box that was killed while it
+    started is no box, which ends the loop, and the same command goes on. After `most` kills the
+    study is left alone. Raises RuntimeError where a process fails by itself.
     """
     kills = pid = 0
     hit = False
@@ -122,16 +123,31 @@ def crash(play: Play, rng: random.Random, span: float, most: int) -> int:
         if code == 0:
             return kills
         if code is None:
-            victim = rng.choice([pid, *find_processes(pid)])
+            victim = rng.choice([pid, *_below(pid)])
+            asked = victim == pid and rng.random() < 0.4
             with suppress(ProcessLookupError):  # a box may have ended by itself
-                os.kill(victim, signal.SIGKILL)
+                os.kill(victim, signal.SIGINT if asked else signal.SIGKILL)
                 kills, hit = kills + 1, victim != pid or hit
             if victim != pid:
                 continue
-            os.waitpid(pid, 0)
+            ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if asked and ended == 0:  # it came too late
+                return kills
+            if asked and ended != ENDED:
+                raise RuntimeError(f"Ctrl-C ended the study with {ended}")
         elif code != NO_BOX or not hit:
             raise RuntimeError(f"the study ended with {code}")
         pid = 0
+
+
+def _below(pid: int) -> list[int]:
+    """Return the boxes of a loop and every process in them: those of their jobs too."""
+    found = list(find_processes(pid))
+    for one in found:
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            with suppress(OSError):
+                found += map(int, task.read_text().split())
+    return found
 
 
 def _begin(play: Play) -> int:
@@ -141,6 +157,8 @@ def _begin(play: Play) -> int:
         return pid
     try:
         play()
+    except (Interrupted, KeyboardInterrupt):
+        os._exit(ENDED)
     except BaseException as error:
         traceback.print_exc()
         os._exit(NO_BOX if isinstance(error, NoBox) else 1)

@@ -18,7 +18,7 @@ from evals.planted import LAWS
 from evals.simulate import World, predict, propose, train
 from loop.plan import source
 from loop.study.program import bundle_of_program
-from sandbox.box.base import Execution, report_failure
+from sandbox.box.base import STOPPED, Execution, report_failure
 from sandbox.canonical import digest
 
 PREDICT_US, PROPOSE_US = 10_000, 100_000
@@ -89,7 +89,7 @@ class SimulatedBox:
         except (BadInput, KeyError):
             return report_failure("the job's order is malformed")
         if self._stopped:
-            return report_failure("stopped")
+            return report_failure(STOPPED)
         if order.task.name != SIMULATED:
             return report_failure(f"a simulated box answers no job of task {order.task.name}")
         files, cpu_us = self._answer(order, execution.files)

@@ -24,7 +24,7 @@ from evals.score import inspect_weights
 from evals.table import UNLISTED, Drawn, Unlisted, World
 from loop.study.simulated import bundle_of
 from loop.study.tab_file import need_same, read_table, secret_of, stamp_code
-from sandbox.box.base import Box, Execution, report_failure
+from sandbox.box.base import STOPPED, Box, Execution, report_failure
 from sandbox.canonical import canonical
 from sandbox.run import OUTPUTS
 
@@ -78,7 +78,7 @@ class TabulatedBox:
         except (BadInput, KeyError):
             return report_failure("the job's order is malformed")
         if self._stopped:
-            return report_failure("stopped")
+            return report_failure(STOPPED)
         proposes = order.role == "propose"
         if order.task.stand_in() != self.kind or (proposes and self._inner is None):
             return report_failure(f"a table answers no {order.role} job of task {order.task.name}")
@@ -129,6 +129,8 @@ class TabulatedBox:
         weights = trained.files.get("weights.safetensors", b"")
         if trained.status == "ok" and (flaw := inspect_weights(weights, task, training.recipe)):
             trained = replace(trained, status="program", detail=flaw)
+        if trained.status == "box":
+            return trained
         if trained.status != "ok":
             detail = f"training of the weights that propose: {trained.detail}"[:300]
             return replace(trained, detail=detail, files={})

@@ -8,14 +8,14 @@ the end of the program. It is a 4-byte length, a JSON header {exit, refused, fil
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from configs.build import strict_json
 from configs.errors import BadInput
 from configs.job import Limits, Outcome
-from configs.records import Grant, Job, Plan
+from configs.records import KILLED, Grant, Job, Plan
 from sandbox.box.cgroup import Group
 
 SETTINGS = {
@@ -29,6 +29,8 @@ with the job until it ends. A forked job would else fault in each page of 4 kB, 
 """
 HEADER_BYTES = 65_536
 """Largest JSON header of a stream."""
+STOPPED = f"{KILLED} as its box was stopped"
+"""Detail of a job that a stop ended, or kept from its begin: no try of it is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,19 @@ def report_failure(detail: str, startup_us: int = 0, used_us: int = 0) -> Outcom
     )
 
 
+def lose(outcome: Outcome, detail: str) -> Outcome:
+    """Return the outcome of a job that somebody outside ended: no act of its program."""
+    return replace(outcome, status="box", detail=detail, files={})
+
+
+def heed_stop(outcome: Outcome, stopped: bool) -> Outcome:
+    """Return the outcome of a job in a box that may have been stopped meanwhile: then it did not
+    fail, and has lost none of its tries.
+    """
+    ended = stopped and outcome.status in ("program", "box")
+    return lose(outcome, STOPPED) if ended else outcome
+
+
 def pack(request: Mapping[str, object], files: Mapping[str, bytes]) -> bytes:
     """Return the order for the process inside: a header with file sizes, then the files."""
     sizes = [[name, len(data)] for name, data in files.items()]
@@ -180,14 +195,20 @@ def is_whole(stream: bytes | bytearray) -> bool:
         return False
 
 
+class CutShort(BadInput):
+    """A collector's stream that ends early: the collector was killed."""
+
+
 def unpack(stream: bytes, allowed: Mapping[str, int]) -> tuple[str, dict[str, bytes]]:
     """Return (failure, files) of an untrusted stream; failure is empty after exit code 0.
 
-    Raises BadInput for a malformed stream, or beyond a cap.
+    Raises CutShort for a stream that ends early, BadInput for a malformed one or beyond a cap.
     """
     size = struct.unpack(">I", stream[:4])[0] if len(stream) >= 4 else 0
-    if len(stream) < 4 or size > HEADER_BYTES or len(stream) < 4 + size:
+    if size > HEADER_BYTES:
         raise BadInput("the collector's stream has no header")
+    if len(stream) < 4 + size:
+        raise CutShort("the collector's stream has no header")
     header, rest = strict_json(stream[4 : 4 + size]), stream[4 + size :]
     files: dict[str, bytes] = {}
     try:
@@ -195,7 +216,7 @@ def unpack(stream: bytes, allowed: Mapping[str, int]) -> tuple[str, dict[str, by
             if not _is_allowed(name, length, allowed) or name in files:
                 raise BadInput("the collector's stream names a file that is not allowed")
             if len(rest) < length:
-                raise BadInput("the collector's stream is cut short")
+                raise CutShort("the collector's stream is cut short")
             files[name], rest = rest[:length], rest[length:]
         code, refused = int(header["exit"]), str(header["refused"])[:200]
     except (KeyError, TypeError, ValueError):

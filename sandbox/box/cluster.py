@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from configs.errors import BadInput, NoBox, VerificationFailed
 from configs.job import Outcome
 from configs.records import NodeStatement
-from sandbox.box.base import Execution, NodeOutcome, Permission, report_failure
+from sandbox.box.base import STOPPED, Execution, NodeOutcome, Permission, report_failure
 from sandbox.keys import public_hex
 from sandbox.node import STATEMENT_BYTES, make_order, read_answer, read_statement
 
@@ -99,8 +99,7 @@ class ClusterBox:
             return report_failure("a node runs granted jobs alone, without doors and devices")
         member = self._take()
         if member is None:
-            stopped = "stopped before it began"
-            return report_failure(stopped if self._stopped else "no node of the cluster is left")
+            return report_failure(STOPPED if self._stopped else "no node of the cluster is left")
         try:
             return self._run_on(member, permission, execution)
         except (LostNode, BadInput, VerificationFailed) as error:

@@ -15,13 +15,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from configs.errors import NoBox
 from configs.job import Outcome
 from sandbox.box import cgroup
-from sandbox.box.base import Execution, report_failure
+from sandbox.box.base import STOPPED, Execution, heed_stop, report_failure
 from sandbox.box.container import OURS, OWNER, Container, is_orphan
 from sandbox.box.engine import connect, explain_silence
 from sandbox.box.own_image import SITES, need_plain
@@ -66,8 +67,11 @@ class DockerBox:
 
     def run(self, execution: Execution) -> Outcome:
         """Execute once; see `Box.run`."""
+        return heed_stop(self._run(execution), self._stopped)
+
+    def _run(self, execution: Execution) -> Outcome:
         if self._stopped:
-            return report_failure("stopped before it began")
+            return report_failure(STOPPED)
         if execution.doors and self._runtime:
             return report_failure(f"box.runtime={self._runtime} has no doors for an agent")
         began = time.monotonic()
@@ -85,7 +89,7 @@ class DockerBox:
             self._spawner.submit(self._prepare, kind, execution)
         try:
             if not self._admit(container):
-                return report_failure("stopped before it began", container.startup_us)
+                return report_failure(STOPPED, container.startup_us)
             return self._run_in(container, execution)
         except NoBox as error:
             return report_failure(str(error), container.startup_us)
@@ -245,10 +249,12 @@ class DockerBox:
             in_group_us=container.startup_us if group else 0,
             send_files=False,
         )
-        if outcome.status == "program" and "collector" in outcome.detail:
-            # It raises if the engine is gone: then the box failed, not the program.
-            self._api().ping()
+        if outcome.status == "box" and not group and self._is_out_of_memory(container.ident):
+            return replace(outcome, status="limit", detail="memory")
         return outcome
+
+    def _is_out_of_memory(self, ident: str) -> bool:
+        return bool(self._api().inspect_container(ident)["State"].get("OOMKilled"))
 
     def _end(self, execution: Execution, container: Container) -> None:
         """Close a job's doors, then kill it."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from configs.errors import NoBox
 from configs.job import Limits, Outcome
 from sandbox.box import cgroup
-from sandbox.box.base import Execution, report_failure
+from sandbox.box.base import STOPPED, Execution, heed_stop, lose, report_failure
 from sandbox.box.bubblewrap import command, list_system_folders
 from sandbox.box.environment import open_copy
 from sandbox.box.interpreter import Interpreter, ask, loader_settings
@@ -158,8 +158,11 @@ class NamespaceBox:
 
     def run(self, execution: Execution) -> Outcome:
         """Execute once; see `Box.run`."""
+        return heed_stop(self._run(execution), self._stopped)
+
+    def _run(self, execution: Execution) -> Outcome:
         if self._stopped:
-            return report_failure("stopped before it began")
+            return report_failure(STOPPED)
         alone = execution.doors is not None or execution.gpu is not None
         try:
             if alone:  # a start of its own, which alone sees the folder of its doors, and a device
@@ -240,7 +243,7 @@ class NamespaceBox:
                 group.add(pid)
             live = (pid, group)
             if not self._admit(live):
-                return report_failure("stopped before it began", startup)
+                return report_failure(STOPPED, startup)
             if execution.doors:
                 execution.doors.open(pid)
             if execution.gpu:
@@ -255,9 +258,11 @@ class NamespaceBox:
             )
             # The job is gone; its number may belong to another process by now.
             pid = 0
-            # No job can send a signal to bubblewrap: somebody outside ended the box.
-            if outcome.status == "program" and (zygote.process.poll() or 0) < 0:
-                return replace(outcome, status="box", detail="the box was killed", files={})
+            # No job can kill bubblewrap or the first process of its own namespace, and the kernel
+            # tells of its OOM kills in the group: somebody outside ended the job.
+            shot = outcome.detail == f"signal {signal.SIGKILL:d}" and group is not None
+            if outcome.status == "program" and (shot or (zygote.process.poll() or 0) < 0):
+                return lose(outcome, "it was killed from outside")
             return outcome
         except (OSError, IndexError) as error:
             # The use of the job is unknown, so its limit is charged.

@@ -14,7 +14,7 @@ from typing import Protocol
 from configs.build import plain
 from configs.errors import BadInput
 from configs.job import Limits, Outcome, Status
-from sandbox.box.base import Execution, is_whole, pack, unpack
+from sandbox.box.base import CutShort, Execution, is_whole, pack, unpack
 from sandbox.box.cgroup import Group
 from sandbox.box.starvation import Meter
 from sandbox.box.tcp import rules_of
@@ -196,8 +196,10 @@ def _judge(
         return "limit", breach, {}
     try:
         failure, files = unpack(stream, execution.outputs)
-    except BadInput as error:
+    except CutShort as error:  # no job reaches its collector; a host that lacks memory does
         lines = log.decode(errors="replace").strip().splitlines()
         last = lines[-1][:120] if lines else error
-        return "program", f"it ended without a collector's report ({last})", {}
+        return "box", f"its collector was killed ({last})", {}
+    except BadInput as error:
+        return "program", f"its collector reported nonsense ({error})", {}
     return ("program", failure, {}) if failure else ("ok", "exit 0", files)

@@ -243,7 +243,6 @@ def serve(control: socket.socket, fd: int, log: int) -> int:
     order = read_order(link.recv)
     isolate()
     build_root(order, link)
-    ready, done = os.pipe()
 
     def start() -> int:
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)
@@ -251,17 +250,13 @@ def serve(control: socket.socket, fd: int, log: int) -> int:
         most = (order["processes"] + 8,) * 2
         resource.setrlimit(resource.RLIMIT_NPROC, most)  # defence: process limit
         confine(order)
-        os.write(done, b"!")
         return run_job(order, log)
 
     if (child := os.fork()) == 0:
         leave(start, log, 1)
-    os.close(done)
     os.close(log)
-    if not os.read(ready, 1):
-        os._exit(3)
-    os.chdir("/")
     _, status = os.waitpid(child, 0)
+    os.chdir("/")
     link.sendall(collect(order, os.waitstatus_to_exitcode(status)))
     return 0
 

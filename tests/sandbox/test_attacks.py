@@ -371,7 +371,7 @@ def unopened_files_pass(h):
     h.remove("unopened files")
 
 
-@hole("S06e", seen="without a collector's report")
+@hole("S06e", seen="box: its collector was killed")
 def folders_reach_the_collector(h):
     h.remove("regular files", "one link")
 
@@ -632,7 +632,7 @@ def nothing_killed(h):
         h.patch.setattr(cgroup.Group, "kill", lambda group: groups.append(group))
 
 
-@hole("B08b", "B09", seen="without a collector's report")
+@hole("B08b", "B09", seen="killed as its box was stopped")
 def wall_unwatched(h):
     real, began = watch._breach, []
 
