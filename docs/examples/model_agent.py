@@ -5,6 +5,7 @@ heirloop run study=single proposer=agent-llm proposer.file=docs/examples/model_a
 
 import http.client
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -20,13 +21,12 @@ class Door(http.client.HTTPConnection):
 def chat(text):
     """Return the model's answer to one message."""
     door = Door("door")
-    request = {"model": MODEL, "messages": [{"role": "user", "content": text}]}
+    request = {"model": os.environ["OPENAI_MODEL"], "messages": [{"role": "user", "content": text}]}
     door.request("POST", "/v1/chat/completions", json.dumps(request))
     answer = json.loads(door.getresponse().read())
     return answer["choices"][0]["message"]["content"]
 
 
-MODEL = "default"
 history = json.loads(Path("history.json").read_text())
 task = f"A training recipe is {json.dumps(history['champion'])}. Values: {history['grid']}. "
 wanted = 'Change one knob. Answer with one JSON object like {"hypothesis": "why", "knobs": {}}.'

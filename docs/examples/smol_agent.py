@@ -7,11 +7,11 @@ The library finds the door in its environment variable OPENAI_BASE_URL. Its tool
 """  # noqa: E501
 
 import json
+import os
 from pathlib import Path
 
 from smolagents import CodeAgent, OpenAIModel, tool
 
-MODEL = "default"
 history = json.loads(Path("history.json").read_text())
 train = Path("models/train.py").read_text()
 proposals = []
@@ -33,6 +33,6 @@ def propose(search: str, replace: str, reason: str) -> str:
     return f"noted; {history['count'] - len(proposals)} left to propose"
 
 
-agent = CodeAgent(tools=[propose], model=OpenAIModel(MODEL), max_steps=4)
+agent = CodeAgent(tools=[propose], model=OpenAIModel(os.environ["OPENAI_MODEL"]), max_steps=4)
 agent.run(f"Propose {history['count']} different changes that make this train.py better:\n{train}")
 Path("proposals.jsonl").write_text("\n".join(map(json.dumps, proposals)))

@@ -11,7 +11,7 @@ from configs.entries import DoorEntry, Entry, StartEntry, facts_of, lines_of
 from configs.errors import BadInput, VerificationFailed
 from configs.records import AGENT, JobResult, module_of
 from loop.propose.agent import model, trials
-from loop.propose.agent.doors import open_doors
+from loop.propose.agent.doors import name_model, open_doors
 from loop.study.open import open_study
 from loop.study.root import config_at, read_config
 from loop.study.running import Running
@@ -69,7 +69,8 @@ def _replay_agent(
     for fact in facts_of(entries, DoorEntry):
         if (fact.plan, fact.attempt) == (start.job.plan, attempt):
             doors[fact.door] = ReplayedDoor(running.store.get(fact.transcript))
-    beside = open_doors({name: (PATHS[name], door.answer) for name, door in doors.items()})
+    handlers = {name: (PATHS[name], door.answer) for name, door in doors.items()}
+    beside = open_doors(handlers, name_model(settings))
     try:
         again = replay_job(running.sandbox, entry, beside)
     finally:

@@ -85,6 +85,8 @@ class DoorsOfJob(Protocol):
     "folder of the sockets, mounted into the job as /doors"
     forwarded: str
     "name of the door that a TCP port of the job leads to; empty: none (tcp.py)"
+    model: str
+    "name of the model behind a door, for its clients; empty: none"
 
     def open(self, pid: int) -> None:
         """Begin to let in processes of the job whose collector has this pid."""

@@ -57,5 +57,7 @@ def rules_of(execution: Execution) -> dict[str, object]:
         "seccomp": calls.hex(),
         "ports": [PORT] if door else [],
         "forward": {"door": f"/doors/{door}", "seccomp": forwarder.hex()} if door else {},
-        "environment": ENVIRONMENT | (FOR_LIBRARIES if door else {}),
+        "environment": ENVIRONMENT
+        | (FOR_LIBRARIES if door else {})
+        | ({"OPENAI_MODEL": doors.model} if doors and doors.model else {}),
     }

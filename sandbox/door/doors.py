@@ -242,12 +242,14 @@ def _lives(pidfd: int) -> bool:
 class Doors:
     """All doors of a job, in a folder of its own."""
 
-    def __init__(self, handlers: Mapping[str, tuple[str, Handler]], *, forwarded: str = "") -> None:
+    def __init__(
+        self, handlers: Mapping[str, tuple[str, Handler]], *, forwarded: str = "", model: str = ""
+    ) -> None:
         """Make the sockets; `handlers` has HTTP path and handler by name of the door.
 
         A TCP port of the job leads to the door `forwarded`, if there is one (sandbox/box/tcp.py).
         """
-        self.forwarded = forwarded
+        self.forwarded, self.model = forwarded, model
         self.folder = Path(tempfile.mkdtemp(prefix="heirloop-doors-"))
         self.folder.chmod(0o711)
         self._doors = {

@@ -1,6 +1,7 @@
 """The door `model`: chats with the study's one model, granted, reserved, settled and stored."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,8 @@ def test_an_agent_in_a_box_asks_the_model_and_never_sees_the_key(tmp_path, go, m
     monkeypatch.setenv("MODEL_KEY", KEY)
     fast = ["task=fast", "task.planned_cpu_us=100000", "task.train_items=500"]
     with stub(propose(depth=3), propose(width=96)) as server:
-        named = "proposer.llm.key_variable=MODEL_KEY"
-        cfg = asking(tmp_path, server.url, named, *fast)
+        named = "proposer.llm.key_variable=MODEL_KEY", "proposer.llm.model=a-model"
+        cfg = asking(tmp_path, server.url, *named, *fast)
         mandate(cfg)
         assert go(cfg, real_box(kind))["finished"]
     assert len(server.asked) == 2
@@ -80,6 +81,23 @@ def test_an_agent_in_a_box_asks_the_model_and_never_sees_the_key(tmp_path, go, m
     (door,) = of_kind(cfg, "door")
     assert (door["door"], door["asked"], door["malformed"]) == ("model", 2, 0)
     assert verify(run)["jobs"] > 0
+
+
+def test_an_agent_for_a_small_model_proposes_what_the_model_named_and_nothing_else(tmp_path, go):
+    fast = ["task=fast", "task.planned_cpu_us=100000", "task.train_items=500"]
+    example = f"proposer.file={ROOT / 'docs' / 'examples' / 'choosing_agent.py'}"
+    three = ["study.proposals=3", "proposer.llm.model=a-model", example]
+    with stub(say("The 2nd one is best, not 1."), say("None."), say("9")) as server:
+        cfg = asking(tmp_path, server.url, *three, *fast)
+        mandate(cfg)
+        assert go(cfg, real_box("namespace"))["finished"]
+    asked = json.loads(server.asked[0][2])["messages"][0]["content"]
+    knob, new = re.search(r"^2\. (\w+): .* -> (.*)$", asked, re.M).groups()
+    plans = [b["plan"] for b in of_kind(cfg, "plan") if b["plan"]["purpose"] == "candidate"]
+    assert [{name: str(value) for name, value in p["changed"].items()} for p in plans] == [
+        {knob: new}
+    ]
+    assert len(server.asked) == 3 and len(asked) < 600
 
 
 def test_what_goes_out_is_written_anew_from_the_messages_and_the_study_s_settings(tmp_path, go):

@@ -299,12 +299,15 @@ def test_a_kernel_without_rules_for_ports_offers_none_and_says_so(monkeypatch):
     ):
         monkeypatch.setattr(tcp, "landlock_version", lambda version=version: version)
         assert (said in tcp.explain_absence()) and bool(said) == bool(tcp.explain_absence())
-        doors = open_doors(handlers)
+        doors = open_doors(handlers, "a-model")
         assert doors.forwarded == ("" if said else "model")
         rules = tcp.rules_of(replace(job(""), doors=doors))
-        assert bool(rules["ports"]) != bool(said) and ("OPENAI" in str(rules)) != bool(said)
+        assert bool(rules["ports"]) != bool(said) and ("OPENAI_BASE" in str(rules)) != bool(said)
+        assert rules["environment"]["OPENAI_MODEL"] == "a-model"
         doors.finish()
     monkeypatch.undo()
     doors = open_doors({"trial": ("/v1/trials", echo)})
-    assert doors.forwarded == ""
+    assert doors.forwarded == "" and "OPENAI" not in str(
+        tcp.rules_of(replace(job(""), doors=doors))
+    )
     doors.finish()

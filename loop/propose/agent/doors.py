@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from configs.records import AGENT, module_of
+from configs.settings.proposer import Proposer
 from loop.campaign import Campaign
 from loop.plan import Planned
 from loop.propose.agent import model, trials
@@ -34,14 +35,19 @@ def doors_of(
         if settings.calls and settings.llm:
             door = ModelDoor(campaign=campaign, asked=asked, endpoint=settings.llm)
             handlers["model"] = (model.PATH, door.answer)
-        return open_doors(handlers)
+        return open_doors(handlers, name_model(settings))
 
     return make
 
 
-def open_doors(handlers: Mapping[str, tuple[str, Handler]]) -> Doors:
+def name_model(settings: Proposer) -> str:
+    """Return the name of the model behind the door `model`, for the agent; empty: no such door."""
+    return settings.llm.model if settings.calls and settings.llm else ""
+
+
+def open_doors(handlers: Mapping[str, tuple[str, Handler]], name: str = "") -> Doors:
     """Open the doors of an attempt; a TCP port leads to the door `model` where the kernel has rules
-    for ports.
+    for ports. `name` is the model's, for the agent.
     """
     forwards = "model" in handlers and not explain_absence()
-    return Doors(handlers, forwarded="model" if forwards else "")
+    return Doors(handlers, forwarded="model" if forwards else "", model=name)
