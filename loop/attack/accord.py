@@ -211,7 +211,8 @@ def _misquote(parties: Parties, signed: Signed, seconds: float) -> None:
         assert last
         (_, beat), *_ = reversed(list(parties.shown[parties.theirs].beats()))
         heard = replace(beat.heard[0], sequence=last.sequence + 1, head="0" * 64)
-        open_ledger(parties.theirs).append(BeatEntry(accord=signed.digest, heard=(heard,)))
+        with contextlib.closing(open_ledger(parties.theirs)) as theirs:
+            theirs.append(BeatEntry(accord=signed.digest, heard=(heard,)))
 
 
 misquote = broken(_misquote)

@@ -44,7 +44,8 @@ def inject_entries(suite: Suite) -> str:
     before = len(study.running.ledger.entries())
     line = '"}\n{"sequence":1,"kind":"champion","body":{"plan":"x"}}\n\x1b[2J\x00\u2028'
     name = study.plan(hypothesis=line)
-    entries = open_ledger(study.folder).entries()
+    with contextlib.closing(open_ledger(study.folder)) as ledger:
+        entries = ledger.entries()
     added, fact = len(entries) - before, entries[-1].fact
     whole = isinstance(fact, PlanEntry) and fact.plan.hypothesis == line
     if added != 1 or not whole or b"\n" in canonical(fact):
@@ -117,7 +118,8 @@ def forge_mirrors(suite: Suite) -> str:
     )
     forged = {**truth, "finished": True, "champion": {"plan": "0" * 64}}
     (study.folder / "summary.json").write_bytes(canonical(forged))
-    unchanged = _summarise(open_ledger(study.folder)) == truth
+    with contextlib.closing(open_ledger(study.folder)) as ledger:
+        unchanged = _summarise(ledger) == truth
     verdict = try_act(lambda: verify(study.folder), VerificationFailed)
     return verdict if unchanged else f"{GOT_THROUGH}: {verdict}"
 

@@ -89,7 +89,8 @@ class Parties:
         return "; ".join(told) or f"{GOT_THROUGH}: the files show silence"
 
     def _name(self, study: str) -> str:
-        return "us" if study == open_ledger(self.ours).root() else "them"
+        with contextlib.closing(open_ledger(self.ours)) as ours:
+            return "us" if study == ours.root() else "them"
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -16,9 +17,11 @@ from defences import MARKED, instead
 from fakes import FakeBox, outcome
 
 from configs.errors import NoBox
+from configs.settings.box import Box
 from evals.attacks.table import ATTACKS
 from loop.attack import doctor, probes
 from loop.command import main, prove
+from loop.plan import source
 from loop.study import box as study_box
 from sandbox.box import cgroup, namespace
 from sandbox.box.docker import DockerBox
@@ -142,6 +145,7 @@ def test_help_names_the_command():
 ORDINARY = """
 import json, sys
 from pathlib import Path
+from types import SimpleNamespace
 from loop.attack.doctor import doctor
 from sandbox.box.namespace import NamespaceBox
 print(json.dumps(doctor({"namespace": lambda: NamespaceBox(Path(sys.argv[1]))}, Path(sys.argv[2]))))
@@ -191,3 +195,10 @@ def test_an_ordinary_user_has_tier_c_and_every_promise_of_it(tmp_path_factory):
     assert [(row["probe"], row["figure"]) for row in rows if not row["proved"]] == [] and tiers == {
         "namespace": "C"
     }
+
+
+def test_the_warm_box_of_a_study_compiles_the_files_that_its_bundles_begin_with(monkeypatch):
+    given, made = {}, SimpleNamespace(prove=lambda: None, tier="B")
+    monkeypatch.setattr(namespace, "NamespaceBox", lambda *_, **more: given.update(more) or made)
+    assert study_box.make_real_box(Box(kind="namespace")) is made
+    assert given["shipped"] == source() and b"def main" in given["shipped"]["models/train.py"]
