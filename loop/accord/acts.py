@@ -224,7 +224,12 @@ def judge(folder: Path, case: Case) -> list[Finding]:
 
 def title_breach(accord: str, study: str, rule: str) -> str:
     """Return the title of the incident of a breach; a breach of a rule by a party has one."""
-    return f"accord {accord[:12]} broken by {study[:12]}: {rule}"
+    return f"{begin_title(accord)}{study[:12]}: {rule}"
+
+
+def begin_title(accord: str) -> str:
+    """Return how the titles of an accord's breaches begin."""
+    return f"accord {accord[:12]} broken by "
 
 
 def note_breaches(book: Ledger, accord: str, findings: Sequence[Finding]) -> None:

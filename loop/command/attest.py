@@ -94,7 +94,9 @@ def list_rows(told: dict[str, Any]) -> list[tuple[str, str]]:
         for name, text in told["sign"].items()
     ]
     rows += [(f"incidents, {name}", str(count)) for name, count in told["incidents"].items()]
-    rows += [("accord", name) for name in told["accords"]]
+    for one in told["accords"]:
+        rows.append(("accord", one["digest"]))
+        rows += [("broken by", text) for text in one["broken"]]
     rows += [("not examined", text) for text in told["not examined"]]
     return rows
 

@@ -37,6 +37,7 @@ from configs.errors import BadInput, VerificationFailed
 from configs.records import Amount
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
+from loop.accord.acts import WHO, begin_title
 from loop.facts.statement import describe_run
 from loop.verify.run import verify
 from sandbox import incident, intoto, keys
@@ -137,7 +138,7 @@ def describe(entries: list[Entry]) -> dict[str, Any]:
         "ended": any(entry.kind == EndEntry.kind for entry in entries),
         "sign": _read_sign(entries, config),
         "incidents": _count_incidents(entries),
-        "accords": sorted({fact.digest for fact in facts_of(entries, AccordEntry)}),
+        "accords": _list_accords(entries),
         "not examined": list_unseen(entries, config, root),
     }
 
@@ -207,6 +208,17 @@ def _count_incidents(entries: Sequence[Entry]) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
+def _list_accords(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return each accord with the breaches that this run found: whose, and of which rule."""
+    titles = [one.title for one, _ in incident.latest(entries).values() if one.detector == WHO]
+    found = list[dict[str, Any]]()
+    for name in sorted({fact.digest for fact in facts_of(entries, AccordEntry)}):
+        start = begin_title(name)
+        broken = [one.removeprefix(start) for one in titles if one.startswith(start)]
+        found.append({"digest": name, "broken": broken})
+    return found
+
+
 def list_unseen(entries: Sequence[Entry], config: Config, root: StudyEntry) -> list[str]:
     """Return what was not examined in this run, then what no such page examines."""
     kinds = {entry.kind for entry in entries}
@@ -222,6 +234,7 @@ def list_unseen(entries: Sequence[Entry], config: Config, root: StudyEntry) -> l
         ("probe" not in kinds, "whether its reviewers catch canaries: none was shown"),
         (not decided.get("person"), "plans by a person: none was decided on by a person"),
         ("accord" not in kinds, "silence towards others: it signed no accord"),
+        ("accord" in kinds, "a breach of an accord that nobody brought before this run"),
         (EndEntry.kind not in kinds, "its end: the study goes on"),
     ]
     return [text for holds, text in told if holds] + list(UNSEEN)

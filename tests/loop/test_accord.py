@@ -17,6 +17,7 @@ from loop.attack.parties import MEETINGS, Parties, SetClock, set_clock
 from loop.attack.suite import open_suite
 from loop.command import accord as verbs
 from loop.command import main
+from loop.export.attest import describe
 from loop.verify.run import verify
 from sandbox import control, intoto
 from sandbox.canonical import canonical
@@ -97,6 +98,8 @@ def test_a_start_within_the_window_opens_an_incident_on_both_sides(parties):
         (opened,) = [body for body in told if body["detector"] == "accord"]
         assert finding.rule == "start" and opened["title"].endswith(": start")
         assert opened["kind"] == "incident" and opened["severity"] == "high"
+        page = describe(open_ledger(folder).entries())["accords"]
+        assert page == [{"digest": signed.digest, "broken": [f"{finding.study[:12]}: start"]}]
 
 
 @pytest.mark.parametrize(("moments", "rules"), [((150,), []), ((150, 290), ["start"])])
