@@ -3,6 +3,8 @@
 import ast
 import importlib.util
 import re
+import shutil
+import subprocess
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 from conftest import ROOT
 
 from configs.entries import KINDS
+from configs.errors import BadInput
 from configs.records import Incident
 from loop.people.send import BACKOFF_SECONDS, PER_HOUR
+from loop.settings import compose_settings
 from sandbox.incident import DUE_HOURS
 
 INCIDENTS = (ROOT / "docs" / "incidents.md").read_text()
@@ -127,3 +131,47 @@ def test_the_three_words_are_defined_alike_in_two_sentences_each():
     for word in ("lossy self-improvement", "closure", "amplification"):
         found = {re.search(rf"^\| {word} \| (.*) \|$", text, re.MULTILINE)[1] for text in texts}
         assert len(found) == 1 and len(re.findall(r"\. (?=[A-Z`])", found.pop())) == 1
+
+
+SHOWN = r"""
+heirloop() { printf '%s\0' "$@"; printf '\n'; }
+make() { :; }
+xargs() { until [ "$1" = heirloop ]; do shift; done; "$@"; }
+"""
+"""What a documented command is when a shell expands it for us: its words, and nothing runs."""
+PLACEHOLDERS = r"'(FILE|DIR|NAME|[\w/.-]+\.(csv|parquet|txt))'|digits_conv|language_model"
+"""What stands for a reader's own file or word, or for a file that the lines before it make."""
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name
+)
+def test_every_documented_command_that_runs_a_study_has_settings_that_exist(
+    path, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(ROOT)
+    shell = [str(shutil.which("bash")), "--noprofile", "--norc", "-c"]
+    nowhere = {"PATH": "/nowhere", "i": "1", "seed": "1"}  # no program but ours
+    for block in re.findall(r"^```\w*\n(.*?)^```", path.read_text(), re.M | re.S):
+        if not re.search(r"^ *heirloop (run|mandate grant) ", block, re.M):
+            continue
+        told = subprocess.run(
+            [*shell, SHOWN + block], cwd=tmp_path, env=nowhere, capture_output=True
+        )
+        lines = [line.split("\0") for line in told.stdout.decode().split("\0\n")]
+        tried = [words for words in lines if words[0] == "run" or words[:2] == ["mandate", "grant"]]
+        assert tried, told.stderr
+        for words in tried:
+            if "-m" not in words and "..." not in words:  # a sweep, and the rest of a command
+                flaw = find_flaw(tuple(word for word in words if "=" in word and word[0] != "-"))
+                assert not flaw or re.search(PLACEHOLDERS, flaw), (words, flaw)
+
+
+@cache
+def find_flaw(overrides):
+    """Return why these are no settings, or nothing; a mandate and its run have the same."""
+    try:
+        compose_settings(list(overrides))
+    except BadInput as error:
+        return str(error)
+    return ""
