@@ -142,9 +142,10 @@ def warning(sign: Warn, skills: Sequence[Skill], events: Sequence[Event]) -> dic
     """Return each part and `sign`: crossed, not crossed, or `not evaluable` if a part is missing.
 
     A repeat counts if its own self effect, measured on confirm, exceeds the registered floor. With
-    fewer measured repeats than must count nothing is evaluated. Compute is charged to plans started
-    by neither a person nor a simulated reviewer.
+    fewer measured repeats than must count nothing is evaluated. A simulated reviewer counts as the
+    person for whom it stands. Compute is charged to plans that no person started.
     """
+    events = as_people(events)
     last = max((s.recipe for s in skills), default=0)
     value = {(s.recipe, s.history, s.repeat): s.value for s in skills if not s.scrambled}
     pairs = [
@@ -155,9 +156,7 @@ def warning(sign: Warn, skills: Sequence[Skill], events: Sequence[Event]) -> dic
     measured = [effect for effect in pairs if np.isfinite(effect)]
     vector = automation(events)
     charged = [e for e in events if e.charged_us]
-    own = (
-        sum(e.charged_us for e in charged if e.actor not in ("person", "simulated reviewer")) / 1e6
-    )
+    own = sum(e.charged_us for e in charged if e.actor != "person") / 1e6
     enough = last > 0 and len(measured) >= sign.repeats
     parts = {
         "self effect": (

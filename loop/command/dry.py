@@ -35,6 +35,11 @@ def print_forecast(config: Config) -> None:
         f" {objective.power:g}; smaller gains are mostly missed"
     )
     print_registered(config.study.claims, config.study.repeats, config.study.claim_runs)
+    if config.study.warning and not config.study.skill_proposals:
+        print_line(
+            "the warning sign will read `not evaluable`: without study.skill_proposals no self"
+            " effect is measured"
+        )
     need_generations(config)
     print_line("nothing ran; the same command without --dry begins it")
 

@@ -107,6 +107,15 @@ def test_an_unexercised_part_is_not_evaluable_and_never_not_crossed():
     assert set(warning(SIGN, [], []).values()) == {"not evaluable"}
 
 
+@pytest.mark.parametrize("actor", ["person", "simulated reviewer"])
+def test_a_simulated_reviewer_keeps_the_sign_from_crossing_as_a_person_does(actor):
+    whole = study()
+    assert warning(SIGN, whole.skills, whole.events)["automation of deploy"] == "crossed"
+    acted = [replace(e, actor=actor) if e.stage == "deploy" else e for e in whole.events]
+    found = warning(SIGN, whole.skills, acted)
+    assert found["automation of deploy"] == "not crossed" == found["sign"]
+
+
 def test_compute_that_people_released_is_not_the_loop_s():
     whole = study()
     by_people = [

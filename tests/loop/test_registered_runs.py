@@ -147,6 +147,10 @@ def test_a_study_tells_its_claims_before_it_runs_and_after_it_ended(tmp_path, go
     assert "it gains" in dry and "arms, local, gain above 0, by 0.2 or more" in dry
     assert "within 0.05 of 0" in dry and "freezes these 2 claims" in dry
     assert "no claims are registered" in cli("run", "--dry", "study=single", f"runs={tmp_path}")
+    sign = "+study.warning={repeats: 8, floor: 0.02, automation: {deploy: 0.5}, cpu_seconds: 100}"
+    for more, told in (([], True), (["study.skill_proposals=2"], False)):
+        dry = cli("run", "--dry", "study=planted", sign, *more, f"runs={tmp_path}")
+        assert ("sign will read `not evaluable`" in dry) == told
     cfg = config(tmp_path, said)
     mandate(cfg)
     go(cfg, FakeBox(better))
