@@ -258,9 +258,9 @@ class NamespaceBox:
             )
             # The job is gone; its number may belong to another process by now.
             pid = 0
-            # No job can kill bubblewrap or the first process of its own namespace, and the kernel
-            # tells of its OOM kills in the group: somebody outside ended the job.
-            shot = outcome.detail == f"signal {signal.SIGKILL:d}" and group is not None
+            # Within its limits no job can have bubblewrap or pid 1 of its namespace killed.
+            within = group is not None and outcome.cpu_us - startup < execution.limits.cpu_us
+            shot = within and outcome.detail == f"signal {signal.SIGKILL:d}"
             if outcome.status == "program" and (shot or (zygote.process.poll() or 0) < 0):
                 return lose(outcome, "it was killed from outside")
             return outcome
