@@ -249,7 +249,8 @@ class DockerBox:
             in_group_us=container.startup_us if group else 0,
             send_files=False,
         )
-        if outcome.status == "box" and not group and self._is_out_of_memory(container.ident):
+        # It raises if the engine is gone: then nothing is known of the job.
+        if outcome.status == "box" and self._is_out_of_memory(container.ident) and not group:
             return replace(outcome, status="limit", detail="memory")
         return outcome
 

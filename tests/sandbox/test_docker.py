@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, need_box
+from fakes import outcome
 
 from configs.errors import NoBox, VerificationFailed
 from configs.job import Limits
 from loop.settings import compose_settings
 from loop.study import open as study_open
 from loop.study.launch import make_box
-from sandbox.box import namespace
+from sandbox.box import docker, namespace
 from sandbox.box.base import Execution
 from sandbox.box.container import OWNER, STUDY, Frames
 from sandbox.box.docker import DockerBox
@@ -303,3 +304,17 @@ def test_an_image_that_is_not_the_pinned_one_does_not_run(tmp_path):
         DockerBox("heirloop-none")
     box.close()
     other.close()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("full", "told"), [(True, ("limit", "memory")), (False, ("box", "gone"))])
+def test_without_control_groups_the_engine_tells_whether_memory_ended_a_collector(
+    monkeypatch, full, told
+):
+    box = engine()
+    box._groups = False
+    monkeypatch.setattr(docker, "watch", lambda *_, **__: outcome("box", "gone"))
+    monkeypatch.setattr(box, "_is_out_of_memory", lambda _: full)
+    ended = box.run(program("def main(i, o): pass"))
+    assert (ended.status, ended.detail) == told
+    box.close()
