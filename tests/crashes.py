@@ -1,6 +1,6 @@
 """Studies that are really killed: at a random instant, again and again.
 
-`crash` forks a process that runs a study, kills it, its box or one of its jobs after a random time
+`crash` forks a process that runs a study, kills it, its box or a collector after a random time
 and starts it again, until it ends. `kept` tells what a study found, which no kill may change, and
 `flaws` what a kill may never leave behind.
 """
@@ -110,7 +110,7 @@ def crash(play: Play, rng: random.Random, span: float, most: int) -> int:
     """Run a study in processes that are killed at random within `span` seconds; return the kills.
 
     Kills are densest near the start, where a study is made or reopened. A kill hits the loop, with
-    SIGKILL or as Ctrl-C does, or a process of its boxes or jobs; a box that was killed while it
+    SIGKILL or as Ctrl-C does, or a process of its boxes; a box that was killed while it
     started is no box, which ends the loop, and the same command goes on. After `most` kills the
     study is left alone. Raises RuntimeError where a process fails by itself.
     """
@@ -141,28 +141,42 @@ def crash(play: Play, rng: random.Random, span: float, most: int) -> int:
 
 
 def _below(pid: int) -> list[int]:
-    """Return the boxes of a loop and every process in them: those of their jobs too."""
+    """Return the boxes of a loop and the processes in them, the collectors of their jobs too.
+
+    A job alone is left: its SIGKILL may be its own doing, so it counts as its program's failure.
+    """
     found = list(find_processes(pid))
     for one in found:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
             with suppress(OSError):
                 found += map(int, task.read_text().split())
-    return found
+    return [one for one in found if not _is_job(one)]
+
+
+def _is_job(pid: int) -> bool:
+    """Tell whether a process is in a pid namespace within that of its box, or gone."""
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return len(next(line for line in lines if line.startswith("NSpid")).split()) > 3
+    return True
 
 
 def _begin(play: Play) -> int:
     """Play in a forked process, which ends without its parent's clean-up; return its number."""
     sys.stdout.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     if pid := os.fork():
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         play()
+        os._exit(0)
     except (Interrupted, KeyboardInterrupt):
         os._exit(ENDED)
     except BaseException as error:
         traceback.print_exc()
         os._exit(NO_BOX if isinstance(error, NoBox) else 1)
-    os._exit(0)
 
 
 def _end(pid: int, seconds: float | None) -> int | None:

@@ -102,6 +102,7 @@ JOBS = (
     Attack("S12", "vsock, netlink, io_uring, keys, bpf, perf", "box", "system call list"),
     Attack("S13", "memory and environment of other processes", "box", "system call list"),
     Attack("S14", "signals to the supervisor", "box", "own process namespace"),
+    Attack("S14b", "signals to its collector by its group", "box", "own process group"),
     Attack("S15", "inherited descriptors", "box", "descriptors closed"),
     Attack("S16", "secrets in the environment", "box", "empty environment"),
     Attack("S17", "core dumps", "box", "no core dumps", expect="program: signal (11|6)"),

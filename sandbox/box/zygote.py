@@ -243,8 +243,10 @@ def serve(control: socket.socket, fd: int, log: int) -> int:
     order = read_order(link.recv)
     isolate()
     build_root(order, link)
+    os.setpgid(0, 0)  # defence: own process group
 
     def start() -> int:
+        os.setsid()  # defence: own process group
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)
         enter_root()
         most = (order["processes"] + 8,) * 2
@@ -255,9 +257,10 @@ def serve(control: socket.socket, fd: int, log: int) -> int:
     if (child := os.fork()) == 0:
         leave(start, log, 1)
     os.close(log)
-    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.sigtimedwait((), 0.2 * (code == -signal.SIGKILL))  # a kill of the group takes it, too
     os.chdir("/")
-    link.sendall(collect(order, os.waitstatus_to_exitcode(status)))
+    link.sendall(collect(order, code))
     return 0
 
 
@@ -266,10 +269,12 @@ def once(site: str) -> None:
     preload(site)
     # The job has the same user; it can neither trace this process nor open its files.
     call(libc.prctl(4, 0, 0, 0, 0), "undumpable")
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # defence: deaf collector
     os.write(1, b"Z")
     order = read_order(lambda size: os.read(0, size))
 
     def start() -> int:
+        signal.signal(signal.SIGINT, handler)  # defence: deaf collector
         libc.prctl(4, 1, 0, 0, 0)
         confine(order)
         return run_job(order, 2)

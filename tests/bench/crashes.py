@@ -6,7 +6,7 @@
 P is .venv/bin/python. Kinds are those of tests/crashes.py: planted studies whose proposers are
 `program`, `weights`, or a program under a `reviewer`, and `real`, whose trainings run in a box.
 Each row is a study of its own seed, run whole and then killed up to a dozen times; a row with a
-flaw, or with another finding, ends the bench with 1. A kill hits the loop, its box or a job.
+flaw, or with another finding, ends the bench with 1. A kill hits the loop or its box.
 """
 
 import json

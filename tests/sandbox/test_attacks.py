@@ -485,6 +485,12 @@ def no_system_call_list_for_namespaces(h):
     h.no_filter()
 
 
+@hole("S14b", docker=("S14b",), seen="box: its collector was killed")
+def a_collector_that_hears(h):
+    h.remove("landlock")
+    h.remove("deaf collector" if h.kind == "docker" else "own process group")
+
+
 @hole("S14")
 def shared_processes(h):
     h.remove("landlock")

@@ -305,10 +305,10 @@ def test_stop_kills_a_running_job_which_then_did_not_fail(kind):
     ("kind", "victim", "status"),
     [
         ("cold", "collector", "box"),
-        ("cold", "job", "box"),
-        ("warm", "job", "box"),
+        ("warm", "collector", "box"),
         pytest.param("docker-cold", "collector", "box", marks=pytest.mark.docker),
-        # there a job is no pid 1, and may shoot itself; who did it cannot be told
+        # a job can end so by its own doing, and who did it cannot be told
+        ("cold", "job", "program"),
         pytest.param("docker-cold", "job", "program", marks=pytest.mark.docker),
     ],
 )
@@ -319,6 +319,25 @@ def test_a_job_that_somebody_kills_from_outside_is_lost_and_did_not_fail(kind, v
     ended = job.end()
     assert ended.status == status and not ended.detail.startswith(KILLED), ended
     assert execute(box, "pass").status == "ok"
+    box.close()
+
+
+@pytest.mark.parametrize("kind", [on("cold"), on("docker-cold")])
+def test_a_job_cannot_end_itself_as_somebody_outside_would(kind):
+    """A fault of its first process opens that to a SIGKILL of a child, while it dies."""
+    body = """
+import ctypes, threading
+for _ in range(3):
+    if os.fork() == 0:
+        kill = ctypes.CDLL(None).kill
+        while True: kill(1, 9)
+for _ in range(50): threading.Thread(target=time.sleep, args=(99,), daemon=True).start()
+time.sleep(0.2)
+ctypes.string_at(0)
+"""
+    box = make_cold(kind)
+    lost = [execute(box, body, processes=128) for _ in range(3)]
+    assert {one.status for one in lost} <= {"program", "limit"}, lost
     box.close()
 
 
