@@ -98,4 +98,4 @@ class JobResult:
     @property
     def killed(self) -> bool:
         """Tell whether people killed it; then it is granted anew and not counted as lost."""
-        return self.detail.startswith(KILLED)
+        return self.status == "box" and self.detail.startswith(KILLED)

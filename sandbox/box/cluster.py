@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from configs.errors import BadInput, NoBox, VerificationFailed
 from configs.job import Outcome
-from configs.records import NodeStatement
+from configs.records import KILLED, NodeStatement
 from sandbox.box.base import STOPPED, Execution, NodeOutcome, Permission, report_failure
 from sandbox.keys import public_hex
 from sandbox.node import STATEMENT_BYTES, make_order, read_answer, read_statement
@@ -135,6 +135,8 @@ class ClusterBox:
         used = receipt.cpu_us - receipt.startup_cpu_us
         if max(used / limits.cpu_us, receipt.wall_us / limits.wall_us) > EXCESS:
             raise VerificationFailed("its receipt claims more than the job can have used")
+        if receipt.detail.startswith(KILLED) and not self._stopped:
+            raise VerificationFailed("its receipt says that people killed the job, and nobody did")
         return NodeOutcome(
             status=receipt.status,
             detail=receipt.detail,

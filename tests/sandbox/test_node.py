@@ -151,6 +151,9 @@ HOSTILE = {
     ),
     "more than it can use": lambda wire: signing(wire, lambda body: body | {"cpu_us": 2**52}),
     "a negative charge": lambda wire: signing(wire, lambda body: body | {"cpu_us": -1}),
+    "a kill that nobody ordered": lambda wire: signing(
+        wire, lambda body: body | {"status": "box", "detail": "killed by a stop"}
+    ),
     "a status of its own": lambda wire: signing(wire, lambda body: body | {"status": "best"}),
 }
 
