@@ -243,7 +243,6 @@ def serve(control: socket.socket, fd: int, log: int) -> int:
     order = read_order(link.recv)
     isolate()
     build_root(order, link)
-    os.setpgid(0, 0)  # defence: own process group
 
     def start() -> int:
         os.setsid()  # defence: own process group
@@ -269,12 +268,12 @@ def once(site: str) -> None:
     preload(site)
     # The job has the same user; it can neither trace this process nor open its files.
     call(libc.prctl(4, 0, 0, 0, 0), "undumpable")
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # defence: deaf collector
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # defence: deaf collector
     os.write(1, b"Z")
     order = read_order(lambda size: os.read(0, size))
 
     def start() -> int:
-        signal.signal(signal.SIGINT, handler)  # defence: deaf collector
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         libc.prctl(4, 1, 0, 0, 0)
         confine(order)
         return run_job(order, 2)
