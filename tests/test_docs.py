@@ -91,6 +91,14 @@ def test_every_item_of_the_checklist_has_a_row_with_a_test_or_says_that_it_is_no
 def test_every_test_that_a_document_names_exists(path):
     for file, name in re.findall(r"`?(tests/[\w/]+\.py)::(\w+)", path.read_text()):
         assert name in named_in(ROOT / file), f"{path.name} names {file}::{name}"
+    assert set(re.findall(r"\btest_[a-z0-9_]{6,}\b", path.read_text())) <= known_tests()
+
+
+@cache
+def known_tests():
+    """Return the names of all tests, and of their files."""
+    files = [*(ROOT / "tests").rglob("test_*.py")]
+    return {file.stem for file in files}.union(*map(named_in, files))
 
 
 def test_the_figures_of_calls_are_those_of_the_code():

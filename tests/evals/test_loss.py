@@ -62,7 +62,9 @@ def held(score=float("nan"), **rungs):
 
 @given(st.lists(ANY_PLAN, max_size=12))
 def test_the_parts_of_a_promise_add_up_to_it_whatever_is_missing(plans):
-    for row in promise(plans):
+    rows = promise(plans)
+    assert [row["plan"] for row in rows] == [one.plan for one in plans]
+    for row in rows:
         assert sum(row[name] for name in (*FATES[:-1], *PARTS)) == pytest.approx(
             row["promised"], abs=1e-9
         )

@@ -30,7 +30,7 @@ from studies import (
 from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.recipe import Recipe
-from configs.records import Approval, Edit, Proposal
+from configs.records import KILLED, Approval, Edit, Proposal
 from configs.settings import task
 from evals.oversight import PAIRS, SignedDecision, cost, detection
 from loop import terminal
@@ -156,6 +156,14 @@ def test_a_job_that_the_box_loses_runs_three_times_and_an_order_to_stop_does_not
             for stage in ("running", "done"):
                 memory.jobs[name] = {"train 0": JobState(begun=lost + 2, lost=lost, stage=stage)}
                 assert "was used" in grants.find_misuse(memory, again)
+    ended = next(e for e in entries(cfg) if e.kind == "job" and e.body["plan"] == name)
+    role, index = ended.fact.role, ended.fact.index
+    for detail, counted in ((f"{KILLED} by a stop", 0), ("the box was lost", 1)):
+        memory.jobs[name] = {f"{role} {index}": JobState(begun=1, stage="running")}
+        result = replace(ended.fact.result, status="box", detail=detail)
+        fold._fold_job(memory, ended, replace(ended.fact, result=result))
+        state = memory.job_state(name, role, index)
+        assert (state.lost, state.stage) == (counted, "lost")
 
 
 def test_a_job_that_the_box_lost_three_times_is_tried_again_once_people_resume(tmp_path, go):

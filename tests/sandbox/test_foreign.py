@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import time
+import tracemalloc
 
 import pytest
 
@@ -26,8 +27,11 @@ def test_only_regular_files_are_read(tmp_path):
 def test_the_size_comes_first(tmp_path):
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(3 * 2**30)
+    tracemalloc.start()
     with pytest.raises(OSError, match="3221225472 bytes"):
         read_file(tmp_path / "sparse")
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
     store = Store(tmp_path / "store")
     place = store._path(name := store.put(b"x"))
     os.truncate(place, 3 * 2**30)
