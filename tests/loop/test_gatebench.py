@@ -362,6 +362,7 @@ def test_this_project_s_own_gate_decides_by_its_rules(tmp_path, pack, all_true, 
     monkeypatch.setenv("HEIRLOOP_HOME", str(tmp_path / "home"))
     chosen = ["gate=mandate", "gate.members.gate.settings=['autonomy=bounded','gates=unattended']"]
     told = _measure(play.play(bench(tmp_path, pack, *chosen)), all_true)
+    assert {o.change_class for o in told} >= {"recipe", "patch"}
     assert all(o.passed for o in told if o.change_class == "recipe")
     assert all(o.escalated for o in told if o.change_class == "patch")
 

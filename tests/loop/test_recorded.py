@@ -300,6 +300,7 @@ def test_one_changed_byte_of_stored_predictions_is_found(one_run):
 
 def test_one_changed_byte_of_a_recorded_export_is_found(recorded, tmp_path):
     folder, expected = recorded
+    assert expected["exports"]
     for name in expected["exports"]:
         for pattern in ("entries-*.jsonl", "plans.csv", "manifest.json"):
             copy = shutil.copytree(folder / "exports" / name, tmp_path / name / pattern[:5])

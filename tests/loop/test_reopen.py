@@ -5,6 +5,7 @@ files. Each enforcement has a test that fails without it.
 import ast
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -340,8 +341,8 @@ IN_PLACE = ("sandbox/box/", "loop/attack/", "sandbox/files.py")
 
 
 def test_every_derived_file_is_written_beside_and_renamed():
-    """`replace_file` and `append_line` alone write files of the trusted side."""
-    wrong = []
+    """`replace_file` and `append_line` write files of the trusted side, but for `ON_THE_SPOT`."""
+    wrong, opened = [], []
     for path in [*(ROOT / "sandbox").rglob("*.py"), *(ROOT / "loop").rglob("*.py")]:
         name = str(path.relative_to(ROOT))
         if name.startswith(IN_PLACE):
@@ -349,7 +350,25 @@ def test_every_derived_file_is_written_beside_and_renamed():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in ("write_text", "write_bytes"):
                 wrong.append(f"{name}:{node.lineno}")
-    assert wrong == []
+            if isinstance(node, ast.Call) and re.search(r"\b(fd)?open$", ast.unparse(node.func)):
+                modes = [str(one.value) for one in node.args if isinstance(one, ast.Constant)]
+                writing = [one for one in modes if re.fullmatch(r"[wax][bt]?\+?|r[bt]?\+", one)]
+                opened += [name] * bool(writing)
+    assert wrong == [] and sorted(opened) == ON_THE_SPOT
+
+
+ON_THE_SPOT = [
+    "loop/audit/copy.py",
+    "loop/calibrate/tab.py",
+    "loop/command/failure.py",
+    "loop/gatebench/play.py",
+    "loop/gatebench/sealed.py",
+    "loop/gatebench/sealed.py",
+    "loop/people/send.py",
+    "sandbox/keys.py",
+    "sandbox/store.py",
+]
+"""Files that write by `open`: new files, private copies, and lines that are added."""
 
 
 def test_every_ledger_of_a_run_is_opened_behind_the_door():

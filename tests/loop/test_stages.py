@@ -76,6 +76,7 @@ def test_an_export_has_the_seconds_of_each_candidate_and_verifies(done, tmp_path
     with (tmp_path / "out" / "plans.csv").open() as file:
         rows = {row["plan"]: row for row in csv.DictReader(file)}
     told = read_candidates(entries(cfg))
+    assert told and set(told) <= set(rows)
     for name, row in rows.items():
         cells = {stage: row[f"{stage}_seconds"] for stage in (*STAGES, "unaccounted")}
         if name in told:

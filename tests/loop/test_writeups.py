@@ -96,7 +96,9 @@ def test_the_record_gives_the_same_write_ups_again_and_none_before_the_end():
 
 
 def test_what_a_reviewer_sees_names_no_arm_plan_or_verdict():
-    for claim in read_claims(run(fabricated.fabricate())):
+    claims = read_claims(run(fabricated.fabricate()))
+    assert claims
+    for claim in claims:
         text = json.dumps(plain(claim.stated))
         assert not any(word in text for word in ("random", "local", claim.plan[:8], "accept"))
 

@@ -106,7 +106,9 @@ def test_proposals_keep_to_the_grid_and_repeat_no_trial(bundle):
 
 @pytest.mark.parametrize("knobs", [grid(True), grid(False)])
 def test_every_proposal_is_a_recipe_with_a_predicted_gain(bundle, knobs):
-    for line in proposals(bundle, history(good(2, 0.9), knobs=knobs), steps=10).splitlines():
+    lines = proposals(bundle, history(good(2, 0.9), knobs=knobs), steps=10).splitlines()
+    assert lines
+    for line in lines:
         told = json.loads(line)
         assert (
             Recipe(**{**plain(RECIPE), **told["knobs"]})
