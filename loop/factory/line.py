@@ -183,17 +183,17 @@ class Line:
         """Let the real clients of a period come; return what became of a new service by its end."""
         campaign, config = self.campaign, self.shop.config
         first, live = new is not None and period > 0, new or campaign.planned(before)
+        fate: Fate = "live"
         if first and "canary" in self.layers:
             canary = self.serve(live, "canary", period)
             self.serve(campaign.planned(before), "beside", period)
             if not is_satisfied(config, canary) and self.roll_back(live, period):
-                self.serve(campaign.planned(before), "live", period, first=True)
-                return "canary"
+                fate, live = "canary", campaign.planned(before)
         job = self.serve(live, "live", period, first=first)
         watched = "watch" in self.layers and period > 0
         if watched and not is_satisfied(config, job) and self.roll_back(live, period):
-            return "watch"
-        return "live"
+            return "watch" if fate == "live" else fate
+        return fate
 
     def serve(
         self, planned: Planned, what: What, period: int, *, first: bool = False

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, need_box
@@ -417,3 +418,28 @@ def test_the_service_answers_in_the_namespace_box_behind_its_socket(tmp_path, go
     assert [job.harmed for job in jobs if job.what == "live"] == [0, 0]
     assert [job.ended for job in jobs if job.what == "canary"] == ["program: exit 1"]
     assert verify(Path(cfg.runs) / "t")["jobs"] == len(facts(cfg, StartEntry))
+
+
+@pytest.mark.parametrize(
+    ("fell", "fate", "back"),
+    [
+        ({"canary"}, "canary", ["new"]),
+        ({"canary", "live"}, "canary", ["new", "old"]),
+        ({"live"}, "watch", ["new"]),
+        (set(), "live", []),
+    ],
+)
+def test_after_a_canary_the_service_that_serves_on_is_watched_as_well(
+    monkeypatch, fell, fate, back
+):
+    taken = []
+    monkeypatch.setattr(line, "is_satisfied", lambda _, job: job not in fell)
+    campaign = SimpleNamespace(planned=lambda name: name)
+    one = SimpleNamespace(
+        campaign=campaign,
+        shop=SimpleNamespace(config=None),
+        layers=("canary", "watch"),
+        serve=lambda planned, what, period, first=False: what,
+        roll_back=lambda planned, period: taken.append(planned) or True,
+    )
+    assert line.Line.meet_clients(one, "new", "old", 3) == fate and taken == back
