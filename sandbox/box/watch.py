@@ -196,7 +196,7 @@ def _judge(
         return "limit", breach, {}
     try:
         failure, files = unpack(stream, execution.outputs)
-    except CutShort as error:  # no job reaches its collector; a host that lacks memory does
+    except CutShort as error:  # no job reaches its collector
         lines = log.decode(errors="replace").strip().splitlines()
         last = lines[-1][:120] if lines else error
         return "box", f"its collector was killed ({last})", {}
