@@ -208,7 +208,8 @@ class TestContract:
             pytest.skip("this kernel gives no huge pages")
         body = (
             "held = bytearray(b'x') * 10_000_000\n"
-            "print(Path('/proc/self/smaps_rollup').read_text().split('AnonHugePages:')[1].split()[0])"
+            "told = Path('/proc/self/smaps_rollup').read_text()\n"
+            "print(told.split('AnonHugePages:')[1].split()[0])"
         )
         assert int(execute(box, body).log) >= 6_000
 
