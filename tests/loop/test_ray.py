@@ -1,6 +1,7 @@
 """Studies over the nodes of a Ray cluster on this machine: real trainings, and a node that dies."""
 
 import importlib.util
+import json
 import os
 import time
 from datetime import datetime
@@ -20,7 +21,7 @@ from sandbox.box.namespace import NamespaceBox
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 FEW = ["study.proposals=1", "study.final_replicates=0"]
 HOSTILE = """
-import pickle, sys
+import json, pickle, sys
 from pathlib import Path
 from loop.study import ray_nodes
 from sandbox.box.cluster import LostNode
@@ -46,13 +47,15 @@ import ray.util.scheduling_strategies
 node = next(n for n in ray.nodes() if "node:__internal_head__" in n["Resources"])
 ray_nodes.Agent = Hostile
 link = ray_nodes.RayLink(ray, node, None)
+told = {}
 try:
     link.run(sys.argv[2].encode(), 60)
 except LostNode as error:
-    print("lost:", error)
-print("touched:", Path(sys.argv[2]).exists())
+    told["lost"] = str(error)
+told["touched"] = Path(sys.argv[2]).exists()
 ray.get(link._agent.run.remote(sys.argv[2].encode()))
-print("unpickled:", Path(sys.argv[2]).exists())
+told["unpickled"] = Path(sys.argv[2]).exists()
+Path(sys.argv[3]).write_text(json.dumps(told))  # Ray prints between lines of the output
 """
 
 
@@ -121,10 +124,14 @@ def test_a_node_killed_in_mid_study_changes_no_result(tmp_path, nodes, monkeypat
 
 
 def test_nothing_that_a_node_answers_is_unpickled(tmp_path, nodes):
-    place = tmp_path / "touched"
-    code, out = nodes.ask(HOSTILE, nodes.address, str(place))
+    place, told = tmp_path / "touched", tmp_path / "told"
+    code, out = nodes.ask(HOSTILE, nodes.address, str(place), str(told))
     assert code == 0, out
-    assert "lost: a node's answer is no plain bytes\ntouched: False\nunpickled: True" in out
+    assert json.loads(told.read_text()) == {
+        "lost": "a node's answer is no plain bytes",
+        "touched": False,
+        "unpickled": True,
+    }
 
 
 def test_a_cluster_without_a_token_is_refused(monkeypatch):
