@@ -7,6 +7,7 @@ and meaning come from the fields of `Verdict`.
 
 import ast
 import inspect
+import re
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -20,6 +21,10 @@ from sandbox.canonical import canonical
 
 CLIP = 300
 """Characters of free text that a cell shows; the entries hold it whole, as JSON."""
+DIGITS = 6
+"""Digits of a figure that was shortened."""
+LONG = re.compile(r"(?<![\w.])\d+\.\d{6,}(?:e-?\d+)?(?![\w.])")
+"""A long fraction in JSON."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 """What a spreadsheet may read as a formula, and the mark that keeps it from that."""
 SPREAD = "spread"
@@ -150,6 +155,19 @@ def _cell(value: Any, column: Column) -> Any:
     if isinstance(value, str):
         return shown(value, column.name)
     return float(value) if column.kind is float and value is not None else value
+
+
+def shorten(cell: Any) -> Any:
+    """Return a cell with its fractions rounded to some digits, those in JSON too."""
+    if isinstance(cell, float):
+        return _short(cell)
+    if isinstance(cell, str) and cell.startswith(("{", "[")):
+        return LONG.sub(lambda found: str(_short(float(found[0]))), cell)
+    return cell
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 def shown(text: str, column: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from configs.entries import ScoreEntry
-from loop.export.columns import CLIP, columns, read_row, shown
+from loop.export.columns import CLIP, DIGITS, columns, read_row, shown
 from loop.export.redact import WHY, Carried
 from loop.export.tables import RedactionRow
 from loop.verify.run import list_blobs
@@ -53,6 +53,17 @@ def list_left_out(root: str, where: str, carried: Carried) -> Iterator[Redaction
         what="the secret, held-out answers and all that is derived from it",
         left_out_count=1,
         why="its hash alone is in the study root",
+    )
+
+
+def tell_shortened(count: int) -> RedactionRow:
+    """Return the row of a lean export's scores."""
+    return RedactionRow(
+        study=None,
+        where="replicates",
+        what=f"digits of a fraction after {DIGITS}",
+        left_out_count=count,
+        why="a lean export is small; the run holds them",
     )
 
 

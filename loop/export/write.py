@@ -17,9 +17,9 @@ from typing import Any
 from configs.errors import BadInput, VerificationFailed
 from loop.export import fill
 from loop.export.cite import version
-from loop.export.columns import cells, columns
+from loop.export.columns import cells, columns, shorten
 from loop.export.dictionary import PACKAGE, dictionary, package
-from loop.export.left_out import count_shown_otherwise, list_left_out
+from loop.export.left_out import count_shown_otherwise, list_left_out, tell_shortened
 from loop.export.manifest import DOMAIN, LARGE, file_name, unsigned_fields, write_manifest
 from loop.export.redact import Carried, close_entries, lines
 from loop.export.replicates import replicates
@@ -80,8 +80,9 @@ def export(
 ) -> dict[str, Any]:
     """Write runs to a new or empty folder; return the counts of the rows.
 
-    `lean` leaves out the ledgers and the tables of jobs and looks, which weigh most; what stays
-    rests on the signatures of the studies, so all of their secrets must be at hand.
+    `lean` leaves out the ledgers and the tables of jobs and looks, which weigh most, and shortens
+    the figures of single replicates; what stays rests on the signatures of the studies, so all of
+    their secrets must be at hand.
 
     Raises BadInput for a folder in use, VerificationFailed for a broken ledger, and for a lean
     export without a secret.
@@ -90,7 +91,7 @@ def export(
         raise BadInput(f"--to is {str(to)!r}, which holds something; name a new or empty folder")
     write_parquet = _parquet() if parquet else None
     runs = _read_runs(folders)
-    tables = tabulate({root: run.carried for root, run in runs.items()})
+    tables = tabulate({root: run.carried for root, run in runs.items()}, lean)
     files = {"README.md": README.encode(), PACKAGE: package()}
     for name, rows in tables.items():
         files[f"{name}.csv"] = csv_bytes(columns(TABLES[name]), rows)
@@ -161,8 +162,11 @@ def _manifest(
     return write_manifest(fields, signatures)
 
 
-def tabulate(runs: Mapping[str, Carried]) -> dict[str, Cells]:
-    """Return every table of runs, by study root: name -> rows of cells."""
+def tabulate(runs: Mapping[str, Carried], lean: bool = False) -> dict[str, Cells]:
+    """Return every table of runs, by study root: name -> rows of cells.
+
+    `lean` shortens the fractions of replicates.
+    """
     rows: dict[str, list[Any]] = {name: [] for name in TABLES}
     for carried in runs.values():
         facts = carried.facts()
@@ -178,8 +182,13 @@ def tabulate(runs: Mapping[str, Carried]) -> dict[str, Cells]:
     for root, carried in runs.items():
         rows["redactions"] += list_left_out(root, file_name("entries", root), carried)
     rows["redactions"] += count_shown_otherwise(rows)
+    if lean:
+        rows["redactions"].append(tell_shortened(len(rows["replicates"])))
     rows["dictionary"] += dictionary()
-    return {name: [cells(row) for row in each] for name, each in rows.items()}
+    tables = {name: [cells(row) for row in each] for name, each in rows.items()}
+    if lean:
+        tables["replicates"] = [[shorten(cell) for cell in row] for row in tables["replicates"]]
+    return tables
 
 
 def mirror_tables(ledger: Ledger) -> dict[str, tuple[list[str], Cells]]:

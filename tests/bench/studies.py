@@ -67,7 +67,7 @@ def collect(name: str, *runs: str) -> None:
                 with path.open("rb") as file:
                     archive.addfile(info, file)
         archives.FOLDER.mkdir(parents=True, exist_ok=True)
-        packed = lzma.compress(data.getvalue(), preset=9)
+        packed = lzma.compress(data.getvalue(), preset=9 | lzma.PRESET_EXTREME)
         (archives.FOLDER / f"{name}.tar.xz").write_bytes(packed)
         print(f"{hashlib.sha256(packed).hexdigest()}  {name}.tar.xz  (archives.sha256)")
         subprocess.run(

@@ -1,5 +1,6 @@
 """No byte of an export changes unseen, with or without a manifest made to fit."""
 
+import csv
 import json
 import random
 import re
@@ -16,6 +17,7 @@ from configs.entries import SessionEntry
 from configs.errors import BadInput, VerificationFailed
 from loop.command import main
 from loop.export import redact
+from loop.export.columns import shorten
 from loop.export.manifest import DOMAIN
 from loop.export.starts import check_starts
 from loop.export.tables import TABLES
@@ -306,8 +308,43 @@ def test_a_lean_export_verifies_by_its_signature_and_names_what_it_left_out(lean
         assert not (small / name).exists()
         assert digest((whole / name).read_bytes()) == expected
     for table in TABLES:
-        if f"{table}.csv" not in left_out and table not in ("redactions", "dictionary"):
+        same = table not in ("redactions", "dictionary", "replicates")
+        if f"{table}.csv" not in left_out and same:
             assert (small / f"{table}.csv").read_bytes() == (whole / f"{table}.csv").read_bytes()
+
+
+def test_a_lean_export_shortens_the_fractions_of_replicates_and_says_so(lean):
+    _, whole, small = lean
+    long, short = (
+        list(csv.DictReader((folder / "replicates.csv").read_text().splitlines()))
+        for folder in (whole, small)
+    )
+    assert len(short) == len(long) > 0
+    shortened = 0
+    for before, after in zip(long, short, strict=True):
+        for name, cell in before.items():
+            if cell and name.endswith(("_json", "_bits", "_nats", "_share", "_odds", "_metric")):
+                near = pytest.approx(json.loads(cell), rel=6e-6)
+                assert json.loads(after[name]) == near, name
+            else:
+                assert after[name] == cell, name
+            shortened += len(after[name]) < len(cell)
+    assert shortened > 0
+    assert all(len(row["answer_token_nats"].strip("-0.").replace(".", "")) <= 6 for row in short)
+    told = list(csv.DictReader((small / "redactions.csv").read_text().splitlines()))
+    assert [row["left_out_count"] for row in told if "digits" in row["what"]] == [str(len(long))]
+
+
+def test_only_long_fractions_are_shortened():
+    digest = "12.3456789ab"
+    assert shorten(0.1234567891) == 0.123457 and shorten(1 / 3 * 1e-9) == 3.33333e-10
+    assert shorten(12345678901) == 12345678901 and shorten(digest) == digest
+    assert shorten(None) is None and shorten("a 0.1234567891") == "a 0.1234567891"
+    cell = '{"a":1.23456789,"b":[1.5e-7,2.3456789123e-12,-0.987654321],"c":12345678901}'
+    want = {"a": 1.23457, "b": [1.5e-7, 2.34568e-12, -0.987654], "c": 12345678901}
+    assert json.loads(shorten(cell)) == want
+    named = '{"12.3456789ab":1}'
+    assert shorten(named) == named
 
 
 def test_one_flipped_bit_anywhere_in_a_lean_export_is_found(lean):
