@@ -22,7 +22,7 @@ from sandbox.canonical import canonical
 CLIP = 300
 """Characters of free text that a cell shows; the entries hold it whole, as JSON."""
 DIGITS = 6
-"""Digits of a figure that was shortened."""
+"""Significant digits that a shortened fraction keeps."""
 LONG = re.compile(r"(?<![\w.])\d+\.\d{6,}(?:e-?\d+)?(?![\w.])")
 """A long fraction in JSON."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
@@ -158,7 +158,7 @@ def _cell(value: Any, column: Column) -> Any:
 
 
 def shorten(cell: Any) -> Any:
-    """Return a cell with its fractions rounded to some digits, those in JSON too."""
+    """Return a cell with its fractions rounded to DIGITS, those in JSON too; text stays."""
     if isinstance(cell, float):
         return _short(cell)
     if isinstance(cell, str) and cell.startswith(("{", "[")):

@@ -57,7 +57,7 @@ def list_left_out(root: str, where: str, carried: Carried) -> Iterator[Redaction
 
 
 def tell_shortened(count: int) -> RedactionRow:
-    """Return the row of a lean export's scores."""
+    """Return the redaction of a lean export's replicates, of which it has `count`."""
     return RedactionRow(
         study=None,
         where="replicates",
