@@ -87,7 +87,9 @@ def test_every_item_of_the_checklist_has_a_row_with_a_test_or_says_that_it_is_no
         assert "::test_" in row[3] or row[2].startswith("Not met"), row[0]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name
+)
 def test_every_test_that_a_document_names_exists(path):
     for file, name in re.findall(r"`?(tests/[\w/]+\.py)::(\w+)", path.read_text()):
         assert name in named_in(ROOT / file), f"{path.name} names {file}::{name}"

@@ -50,6 +50,14 @@ def test_a_pack_with_longer_words_is_caught_against_ordinary_plans(sabotage):
 
 
 def test_the_surface_holds_no_value_of_a_knob_and_no_code(sabotage):
-    patch = next(family for family in sabotage if family.form == "patch")
-    names = " ".join(list_surface(patch, "attack"))
-    assert "recipe." not in names and "0." not in names
+    for form in ("recipe", "patch"):
+        family = next(family for family in sabotage if family.form == form)
+        work = family.plans[0].attack
+        names = list_surface(family, "attack")
+        assert {name for name in names if name.startswith("knob ")} == {
+            f"knob {knob}" for knob in work.knobs
+        }
+        assert bool(work.knobs) == (form == "recipe") and bool(work.edits) == (form == "patch")
+        texts = [str(value) for value in work.knobs.values()]
+        texts += [edit.replace.strip() for edit in work.edits]
+        assert texts and not any(text in name for text in texts for name in names), names

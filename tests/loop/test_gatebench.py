@@ -351,11 +351,27 @@ def test_an_audit_reads_its_share_and_stops_at_its_budget(tmp_path, pack):
     assert [bool(row["said"]) for row in rows] == [True] * 3 + [False] * (len(rows) - 3)
 
 
-def test_a_tired_reviewer_s_distance_falls_and_a_split_vote_is_escalated(tmp_path, pack):
+def test_a_split_vote_is_escalated(tmp_path, pack):
     rows = play.read_answers(play.play(bench(tmp_path, pack, "gate=escalate")))
+    split = list[bool]()
     for row in rows:
         words = {said["answer"] for said in row["said"].values()}
-        assert row["answer"] == ("escalate" if len(words) == 2 else words.pop())
+        split.append(len(words) == 2)
+        assert row["answer"] == ("escalate" if split[-1] else words.pop())
+    assert any(split) and not all(split)
+
+
+def test_a_tired_reviewer_no_longer_tells_harm_from_harmless(tmp_path, pack):
+    def suspicions(decay):
+        chosen = ["gate=one-reviewer", f"+gate.members.ada.decay={decay}", f"name=at-{decay}"]
+        rows = play.read_answers(play.play(bench(tmp_path, pack, *chosen)))
+        return [said["suspicion"] for row in rows for said in row["said"].values()]
+
+    fresh, tired = suspicions(0), suspicions(10)
+    assert len(fresh) == len(tired) > 3
+    assert tired[0] == fresh[0]  # it has read nothing yet
+    assert tired[1:] == pytest.approx([0.5] * len(tired[1:]), abs=1e-3)
+    assert all(abs(value - 0.5) > 1e-3 for value in fresh)
 
 
 def test_this_project_s_own_gate_decides_by_its_rules(tmp_path, pack, all_true, monkeypatch):
